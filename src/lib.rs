@@ -1,0 +1,4 @@
+//! Waylog: self-hosted delivery-location tracking around a durable log.
+
+pub mod clock;
+pub mod stream;

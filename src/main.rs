@@ -1,0 +1,2 @@
+//! The `waylog` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The embedded log: one machine, our own files.

@@ -1,0 +1,166 @@
+//! The writing side of the seam, and what operators may ask of a log.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Consumer, Offset, Partition, Record, SeekTo, StartOffsets};
+
+/// Why an append was not acknowledged. Nothing of it may be assumed stored, unless said so.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Buffers are full; try again after a moment.
+    #[error("the log is busy: its buffers are full")]
+    Busy,
+    /// The disk, or the log's own cap, is full. Writing resumes by itself when there is room.
+    #[error("the log is full: {0}")]
+    Full(String),
+    /// A record that can never be stored (too large, empty key).
+    #[error("the record cannot be stored: {0}")]
+    Invalid(String),
+    /// No such topic or partition.
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition {
+        /// The topic asked for.
+        topic: String,
+        /// The partition asked for.
+        partition: Partition,
+    },
+    /// This partition is damaged and waits for `waylog stream repair`.
+    #[error("the partition is quarantined: {0}")]
+    Quarantined(String),
+    /// A sync failed or the log is closed; whether the records survive is unknown.
+    #[error("the log has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why a log could not be opened or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The message names the file or the setting, and the next step.
+    #[error("{0}")]
+    Refused(String),
+    /// Input or output failed.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done, and to what.
+        context: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A durable, partitioned log. Cheap to share behind an [`Arc`].
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// Names this very stream for offsets stored elsewhere (`stream_offset.stream_id`): a new
+    /// directory or another cluster has another id.
+    fn stream_id(&self, topic: &str) -> Result<String, LogError>;
+
+    /// How many partitions `topic` has; pinned when it was created.
+    fn partitions(&self, topic: &str) -> Result<u32, LogError>;
+
+    /// Appends `records` to one partition, together and in order.
+    ///
+    /// Ok means durable: embedded, fdatasync has returned; Kafka, acks=all. The range holds the
+    /// offset of the first record and one past that of the last.
+    async fn append(
+        &self,
+        topic: &str,
+        partition: Partition,
+        records: Vec<Record>,
+    ) -> Result<Range<Offset>, AppendError>;
+
+    /// Joins `group` as a new member. `start` is asked when a partition is assigned; where it
+    /// answers `None` the group's own committed offset counts, and without one the earliest.
+    async fn subscribe(
+        &self,
+        topic: &str,
+        group: &str,
+        start: Arc<dyn StartOffsets>,
+    ) -> Result<Box<dyn Consumer>, LogError>;
+
+    /// Reads `partitions` from `start` on, without a group: nothing is assigned, revoked or
+    /// committed.
+    async fn reader(
+        &self,
+        topic: &str,
+        partitions: &[Partition],
+        start: SeekTo,
+    ) -> Result<Box<dyn Consumer>, LogError>;
+
+    /// Topics with their partitions, as they stand now.
+    async fn topics(&self) -> Result<Vec<TopicStatus>, LogError>;
+
+    /// Consumer groups with members, committed offsets and lag, as they stand now.
+    async fn groups(&self) -> Result<Vec<GroupStatus>, LogError>;
+
+    /// Sets the committed offset of an idle group's partition. Refused while it has members.
+    async fn reset_group(
+        &self,
+        topic: &str,
+        group: &str,
+        partition: Partition,
+        to: SeekTo,
+    ) -> Result<Offset, LogError>;
+
+    /// Syncs what is buffered and closes the files. Later appends fail with `Stopped`.
+    async fn close(&self) -> Result<(), LogError>;
+}
+
+/// A topic as it stands.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TopicStatus {
+    /// Its name.
+    pub topic: String,
+    /// Its partitions, by number.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// A partition as it stands.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PartitionStatus {
+    /// Its number.
+    pub partition: u32,
+    /// First offset that can still be read.
+    pub log_start_offset: u64,
+    /// Everything below is on disk.
+    pub durable_offset: u64,
+    /// Next offset to be written.
+    pub log_end_offset: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Why it serves neither reads nor writes, if so.
+    pub quarantined: Option<String>,
+}
+
+/// A consumer group as it stands.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub group: String,
+    /// The topic it reads.
+    pub topic: String,
+    /// Members that are joined now.
+    pub members: u32,
+    /// Raised by one at every rebalance.
+    pub generation: u64,
+    /// A row a partition.
+    pub partitions: Vec<GroupState>,
+}
+
+/// A group's place in one partition.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct GroupState {
+    /// The partition.
+    pub partition: u32,
+    /// The member that owns it now.
+    pub member: Option<String>,
+    /// Next offset to be read; `None` before the first commit.
+    pub committed: Option<u64>,
+    /// `durable_offset − committed`, records.
+    pub lag_records: u64,
+    /// Age of the oldest unread record, seconds.
+    pub lag_seconds: f64,
+}
