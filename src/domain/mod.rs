@@ -1,0 +1,23 @@
+//! The words of delivery tracking, as types: what they are and which values they may have.
+//!
+//! Pure: no async, no input or output, no clock, no SQL. Everything here is parsed, not validated:
+//! a value that exists is a right one.
+
+pub mod courier;
+pub mod delivery;
+pub mod fix;
+pub mod fix_batch;
+pub mod geo;
+pub mod geofence;
+pub mod ids;
+pub mod position;
+pub mod unix_ms;
+
+pub use courier::{Courier, SpeedUnit, Vehicle};
+pub use delivery::{Delivery, DeliveryStatus, Place, TimelineEntry, Window};
+pub use fix::Fix;
+pub use fix_batch::FixBatch;
+pub use geofence::{Geofence, GeofenceEvent, Shape};
+pub use ids::{CourierId, DeliveryId, GeofenceId, IdError};
+pub use position::{Position, PositionError};
+pub use unix_ms::UnixMs;
