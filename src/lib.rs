@@ -1,5 +1,8 @@
 //! Waylog: self-hosted delivery-location tracking around a durable log.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod lifecycle;
 pub mod stream;
+pub mod telemetry;

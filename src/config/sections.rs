@@ -1,0 +1,220 @@
+//! The sections of the configuration. Keys are documented in `config/default.toml`.
+#![expect(missing_docs, reason = "each key is documented where it is set, in default.toml")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+
+use super::ConfigError;
+
+/// A value that is never printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value; for the one place that uses it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+pub(super) fn secret_or_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Secret>, D::Error> {
+    Ok(none_if_empty::<String, D>(d)?.map(Secret))
+}
+
+/// An empty string is "not set"; anything else must be a `T`.
+fn none_if_empty<'de, T, D>(d: D) -> Result<Option<T>, D::Error>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+    D: Deserializer<'de>,
+{
+    let text = String::deserialize(d)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    #[serde(deserialize_with = "none_if_empty")]
+    pub public_url: Option<String>,
+    #[serde(deserialize_with = "none_if_empty")]
+    pub osmand_listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "none_if_empty")]
+    pub operator_listen: Option<SocketAddr>,
+    pub request_timeout_s: u64,
+    pub max_connections: usize,
+}
+
+impl HttpConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        match &self.public_url {
+            Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
+                Err(ConfigError(format!("http.public_url must begin with https:// or http://: {url}")))
+            }
+            Some(url) if url.ends_with('/') => {
+                Err(ConfigError(format!("http.public_url must not end with a slash: {url}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// May hold a password: never printed.
+    #[serde(deserialize_with = "secret_or_none")]
+    pub url: Option<Secret>,
+    pub max_connections: u32,
+}
+
+/// Which log is behind the seam.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Our own files.
+    Embedded,
+    /// Apache Kafka.
+    Kafka,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamConfig {
+    pub backend: Backend,
+    pub partitions: u32,
+    pub embedded: EmbeddedConfig,
+    pub kafka: KafkaConfig,
+}
+
+/// Most partitions; each has a segment file of at least 4 MiB.
+const MAX_PARTITIONS: u32 = 1024;
+
+impl StreamConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if !(1..=MAX_PARTITIONS).contains(&self.partitions) {
+            return Err(ConfigError(format!(
+                "stream.partitions must be between 1 and {MAX_PARTITIONS}, not {}",
+                self.partitions
+            )));
+        }
+        if self.embedded.sync_threads == 0 {
+            return Err(ConfigError("stream.embedded.sync_threads must be at least 1".into()));
+        }
+        if self.backend == Backend::Kafka && self.kafka.brokers.is_empty() {
+            return Err(ConfigError(
+                "stream.backend is kafka: give stream.kafka.brokers, as in host:9092".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddedConfig {
+    pub sync_threads: usize,
+    pub min_sync_interval_ms: u64,
+    pub ring_mib: usize,
+    pub retention_hours: u64,
+    pub retention_gib: u64,
+    pub hard_cap_gib: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaConfig {
+    pub brokers: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestConfig {
+    pub max_body_kib: usize,
+    pub max_fixes: usize,
+    pub max_in_flight: usize,
+    pub dedupe_mib: usize,
+    pub max_age_days: u32,
+    pub interval_fast_s: u32,
+    pub interval_normal_s: u32,
+    pub interval_idle_s: u32,
+    pub min_distance_m: u32,
+}
+
+impl IngestConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let most = crate::domain::fix_batch::MAX_FIXES;
+        if (1..=most).contains(&self.max_fixes) {
+            return Ok(());
+        }
+        Err(ConfigError(format!("ingest.max_fixes must be between 1 and {most}")))
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiveMapConfig {
+    pub tick_ms: u64,
+    pub withhold_after_s: u32,
+    pub grace_s: u32,
+    pub private_radius_m: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnalyticsConfig {
+    pub flush_after_ms: u64,
+    pub flush_fixes: usize,
+    pub flush_mib: usize,
+    pub retention_days: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotificationsConfig {
+    pub approaching_m: u32,
+    pub arrived_m: u32,
+    pub allow_private_endpoints: bool,
+    pub timeout_s: u64,
+    pub give_up_after_hours: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebConfig {
+    #[serde(deserialize_with = "none_if_empty")]
+    pub basemap: Option<String>,
+    pub brand_name: String,
+    #[serde(deserialize_with = "none_if_empty")]
+    pub brand_logo_url: Option<String>,
+    #[serde(deserialize_with = "none_if_empty")]
+    pub brand_accent: Option<String>,
+    #[serde(deserialize_with = "none_if_empty")]
+    pub brand_phone: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoadsConfig {
+    #[serde(deserialize_with = "none_if_empty")]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryConfig {
+    pub log: String,
+    pub format: String,
+}
