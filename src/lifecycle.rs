@@ -78,7 +78,10 @@ impl Lifecycle {
     pub async fn finish(&self) {
         self.soft.cancel();
         self.tasks.close();
-        if tokio::time::timeout(STOP_DEADLINE, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_DEADLINE, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("the deadline for stopping has passed");
         }
         self.hard.cancel();

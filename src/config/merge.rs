@@ -28,10 +28,19 @@ fn merge_table(
     path: &Path,
 ) -> Result<(), ConfigError> {
     for (key, value) in over {
-        let full = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let full = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
         let Some(default) = defaults.get(&key) else {
             let known = defaults.keys().map(String::as_str);
-            return Err(unknown(&full, &key, known, &format!(" in {}", path.display())));
+            return Err(unknown(
+                &full,
+                &key,
+                known,
+                &format!(" in {}", path.display()),
+            ));
         };
         match (default, value) {
             (Value::Table(default), Value::Table(value)) => {
@@ -62,15 +71,16 @@ pub(super) fn merge_environment(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<(), ConfigError> {
     for (name, text) in environment {
-        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        let Some(path) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
         let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
         let Some(default) = lookup(defaults, &path).filter(|v| !v.is_table()) else {
             let known = all_names(defaults, PREFIX.trim_end_matches('_'));
             return Err(unknown(&name, &name, known.iter().map(String::as_str), ""));
         };
-        let value = parse_as(default, &text).ok_or_else(|| {
-            ConfigError(format!("{name} must be of type {}", default.type_str()))
-        })?;
+        let value = parse_as(default, &text)
+            .ok_or_else(|| ConfigError(format!("{name} must be of type {}", default.type_str())))?;
         insert(settings, &path, value);
     }
     Ok(())
@@ -79,7 +89,11 @@ pub(super) fn merge_environment(
 fn lookup<'a>(table: &'a Table, path: &[String]) -> Option<&'a Value> {
     let (first, rest) = path.split_first()?;
     let value = table.get(first)?;
-    if rest.is_empty() { Some(value) } else { lookup(value.as_table()?, rest) }
+    if rest.is_empty() {
+        Some(value)
+    } else {
+        lookup(value.as_table()?, rest)
+    }
 }
 
 fn insert(table: &mut Table, path: &[String], value: Value) {
@@ -104,7 +118,9 @@ fn parse_as(default: &Value, text: &str) -> Option<Value> {
         Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
         Value::Array(_) => {
             let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
-            Some(Value::Array(parts.map(|p| Value::String(p.to_owned())).collect()))
+            Some(Value::Array(
+                parts.map(|p| Value::String(p.to_owned())).collect(),
+            ))
         }
         Value::Datetime(_) | Value::Table(_) => None,
     }
@@ -133,9 +149,9 @@ fn unknown<'a>(
         .filter(|(likeness, _)| *likeness >= NEAREST_AT_LEAST)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
-        Some((_, name)) => {
-            ConfigError(format!("unknown setting {full}{place}; did you mean {name}?"))
-        }
+        Some((_, name)) => ConfigError(format!(
+            "unknown setting {full}{place}; did you mean {name}?"
+        )),
         None => ConfigError(format!(
             "unknown setting {full}{place}; config/default.toml lists all that exist"
         )),

@@ -24,7 +24,10 @@ pub const MIN_ADMIN_KEY_LEN: usize = 32;
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented where it is set, in default.toml")]
+#[expect(
+    missing_docs,
+    reason = "each key is documented where it is set, in default.toml"
+)]
 pub struct Config {
     pub data_dir: PathBuf,
     #[serde(deserialize_with = "sections::secret_or_none")]
@@ -58,7 +61,10 @@ impl Config {
         let mut settings = defaults.clone();
         if let Some(path) = file {
             let text = std::fs::read_to_string(path).map_err(|e| {
-                ConfigError(format!("cannot read the configuration file {}: {e}", path.display()))
+                ConfigError(format!(
+                    "cannot read the configuration file {}: {e}",
+                    path.display()
+                ))
             })?;
             let table: toml::Table = text
                 .parse()
@@ -134,7 +140,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest() {
         let error = Config::load(None, env(&[("WAYLOG__HTTP__LISTN", "x")])).expect_err("refused");
-        assert!(error.to_string().contains("WAYLOG__HTTP__LISTEN"), "{error}");
+        assert!(
+            error.to_string().contains("WAYLOG__HTTP__LISTEN"),
+            "{error}"
+        );
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), "[strem]\npartitions = 3\n").expect("written");
         let error = Config::load(Some(file.path()), env(&[])).expect_err("refused");
@@ -143,14 +152,18 @@ mod tests {
 
     #[test]
     fn a_wrong_type_is_refused_by_name() {
-        let error =
-            Config::load(None, env(&[("WAYLOG__STREAM__PARTITIONS", "many")])).expect_err("refused");
-        assert!(error.to_string().contains("WAYLOG__STREAM__PARTITIONS"), "{error}");
+        let error = Config::load(None, env(&[("WAYLOG__STREAM__PARTITIONS", "many")]))
+            .expect_err("refused");
+        assert!(
+            error.to_string().contains("WAYLOG__STREAM__PARTITIONS"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_short_admin_key_is_refused_and_not_shown() {
-        let error = Config::load(None, env(&[("WAYLOG__ADMIN_KEY", "hunter2")])).expect_err("refused");
+        let error =
+            Config::load(None, env(&[("WAYLOG__ADMIN_KEY", "hunter2")])).expect_err("refused");
         assert!(!error.to_string().contains("hunter2"));
     }
 }

@@ -1,5 +1,8 @@
 //! The sections of the configuration. Keys are documented in `config/default.toml`.
-#![expect(missing_docs, reason = "each key is documented where it is set, in default.toml")]
+#![expect(
+    missing_docs,
+    reason = "each key is documented where it is set, in default.toml"
+)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,11 +64,13 @@ impl HttpConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         match &self.public_url {
             Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
-                Err(ConfigError(format!("http.public_url must begin with https:// or http://: {url}")))
+                Err(ConfigError(format!(
+                    "http.public_url must begin with https:// or http://: {url}"
+                )))
             }
-            Some(url) if url.ends_with('/') => {
-                Err(ConfigError(format!("http.public_url must not end with a slash: {url}")))
-            }
+            Some(url) if url.ends_with('/') => Err(ConfigError(format!(
+                "http.public_url must not end with a slash: {url}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -111,7 +116,9 @@ impl StreamConfig {
             )));
         }
         if self.embedded.sync_threads == 0 {
-            return Err(ConfigError("stream.embedded.sync_threads must be at least 1".into()));
+            return Err(ConfigError(
+                "stream.embedded.sync_threads must be at least 1".into(),
+            ));
         }
         if self.backend == Backend::Kafka && self.kafka.brokers.is_empty() {
             return Err(ConfigError(
@@ -159,7 +166,9 @@ impl IngestConfig {
         if (1..=most).contains(&self.max_fixes) {
             return Ok(());
         }
-        Err(ConfigError(format!("ingest.max_fixes must be between 1 and {most}")))
+        Err(ConfigError(format!(
+            "ingest.max_fixes must be between 1 and {most}"
+        )))
     }
 }
 

@@ -33,14 +33,14 @@ impl Vehicle {
     /// From the word in the API and in SQL.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Bike, Self::Car, Self::Van, Self::Foot].into_iter().find(|v| v.as_str() == word)
+        [Self::Bike, Self::Car, Self::Van, Self::Foot]
+            .into_iter()
+            .find(|v| v.as_str() == word)
     }
 }
 
 /// The unit in which a device's OsmAnd-protocol uploads give speed.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum SpeedUnit {
     /// Knots, as Traccar Client sends.
     #[default]

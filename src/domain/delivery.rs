@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{CourierId, DeliveryId, Position, UnixMs};
 
 /// Where a delivery stands.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {
     /// Known, nobody has it.
@@ -67,9 +65,7 @@ impl DeliveryStatus {
     /// Whether this status may become `to`.
     #[must_use]
     pub fn may_become(self, to: Self) -> bool {
-        use DeliveryStatus::{
-            Arrived, Assigned, Cancelled, Created, Delivered, Failed, PickedUp,
-        };
+        use DeliveryStatus::{Arrived, Assigned, Cancelled, Created, Delivered, Failed, PickedUp};
         match to {
             Created => false,
             Assigned => matches!(self, Created),
@@ -83,13 +79,19 @@ impl DeliveryStatus {
     /// The states that may become `self`.
     #[must_use]
     pub fn predecessors(self) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|from| from.may_become(self)).collect()
+        Self::ALL
+            .into_iter()
+            .filter(|from| from.may_become(self))
+            .collect()
     }
 
     /// Whether it is not yet completed.
     #[must_use]
     pub fn is_open(self) -> bool {
-        matches!(self, Self::Created | Self::Assigned | Self::PickedUp | Self::Arrived)
+        matches!(
+            self,
+            Self::Created | Self::Assigned | Self::PickedUp | Self::Arrived
+        )
     }
 
     /// Whether the goods are on their way: the only time a customer may see the courier.
@@ -161,7 +163,11 @@ impl Delivery {
         if self.status.is_open() {
             return None;
         }
-        self.timeline.iter().rev().find(|e| e.status == self.status).map(|e| e.at)
+        self.timeline
+            .iter()
+            .rev()
+            .find(|e| e.status == self.status)
+            .map(|e| e.at)
     }
 }
 
@@ -181,7 +187,11 @@ mod tests {
         assert!(!Created.may_become(Delivered));
         assert!(!Arrived.may_become(PickedUp));
         for done in [Delivered, Failed, Cancelled] {
-            assert!(DeliveryStatus::ALL.into_iter().all(|to| !done.may_become(to)));
+            assert!(
+                DeliveryStatus::ALL
+                    .into_iter()
+                    .all(|to| !done.may_become(to))
+            );
         }
         assert_eq!(Arrived.predecessors(), [PickedUp]);
     }

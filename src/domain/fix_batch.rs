@@ -86,7 +86,10 @@ impl FixBatch {
                 Vec::new()
             },
             heading_ddeg: if any(|f| f.heading_deg.is_some()) {
-                deltas32(n, self.fixes.iter().map(|f| tenths(f.heading_deg).min(3599)))
+                deltas32(
+                    n,
+                    self.fixes.iter().map(|f| tenths(f.heading_deg).min(3599)),
+                )
             } else {
                 Vec::new()
             },
@@ -96,7 +99,12 @@ impl FixBatch {
                 Vec::new()
             },
             battery_pct: if any(|f| f.battery_pct.is_some()) {
-                deltas32(n, self.fixes.iter().map(|f| f.battery_pct.map_or(UNKNOWN, i32::from)))
+                deltas32(
+                    n,
+                    self.fixes
+                        .iter()
+                        .map(|f| f.battery_pct.map_or(UNKNOWN, i32::from)),
+                )
             } else {
                 Vec::new()
             },
@@ -124,7 +132,11 @@ impl FixBatch {
         for index in 0..n {
             fixes.push(sums.next_fix(&wire, index)?);
         }
-        Ok(Self { received_at: UnixMs(wire.received_at_ms), fixes, sos: wire.sos })
+        Ok(Self {
+            received_at: UnixMs(wire.received_at_ms),
+            fixes,
+            sos: wire.sos,
+        })
     }
 }
 
@@ -164,7 +176,9 @@ impl Sums {
         }
         if !wire.altitude_dm.is_empty() {
             let dm = add64(&mut self.altitude, &wire.altitude_dm, index);
-            let dm = dm.and_then(|dm| i32::try_from(dm).ok()).ok_or(out("altitude_dm"))?;
+            let dm = dm
+                .and_then(|dm| i32::try_from(dm).ok())
+                .ok_or(out("altitude_dm"))?;
             fix.altitude_m = (dm != i32::MIN).then_some(dm as f32 / 10.0);
         }
         if !wire.battery_pct.is_empty() {
@@ -177,11 +191,23 @@ impl Sums {
 }
 
 fn required(column: &'static str, got: usize, expected: usize) -> Result<(), DecodeError> {
-    if got == expected { Ok(()) } else { Err(DecodeError::ColumnLength { column, got, expected }) }
+    if got == expected {
+        Ok(())
+    } else {
+        Err(DecodeError::ColumnLength {
+            column,
+            got,
+            expected,
+        })
+    }
 }
 
 fn optional(column: &'static str, got: usize, expected: usize) -> Result<(), DecodeError> {
-    if got == 0 { Ok(()) } else { required(column, got, expected) }
+    if got == 0 {
+        Ok(())
+    } else {
+        required(column, got, expected)
+    }
 }
 
 fn deltas64(n: usize, values: impl Iterator<Item = i64>) -> Vec<i64> {
@@ -222,15 +248,21 @@ fn scaled(steps: i32, steps_a_unit: f32) -> Option<f32> {
 const MOST_STEPS: f32 = 1e7;
 
 fn tenths(value: Option<f32>) -> i32 {
-    value.map_or(UNKNOWN, |v| (v * 10.0).round().clamp(0.0, MOST_STEPS) as i32)
+    value.map_or(UNKNOWN, |v| {
+        (v * 10.0).round().clamp(0.0, MOST_STEPS) as i32
+    })
 }
 
 fn hundredths(value: Option<f32>) -> i32 {
-    value.map_or(UNKNOWN, |v| (v * 100.0).round().clamp(0.0, MOST_STEPS) as i32)
+    value.map_or(UNKNOWN, |v| {
+        (v * 100.0).round().clamp(0.0, MOST_STEPS) as i32
+    })
 }
 
 fn altitude_dm(value: Option<f32>) -> i64 {
-    value.map_or(UNKNOWN_ALTITUDE, |v| (v * 10.0).round().clamp(-MOST_STEPS, MOST_STEPS) as i64)
+    value.map_or(UNKNOWN_ALTITUDE, |v| {
+        (v * 10.0).round().clamp(-MOST_STEPS, MOST_STEPS) as i64
+    })
 }
 
 #[cfg(test)]
@@ -249,15 +281,17 @@ mod tests {
             proptest::option::of(-5_000_i32..100_000),
             proptest::option::of(0_u8..=100),
         )
-            .prop_map(|(t, lat, lon, accuracy, speed, heading, altitude, battery)| Fix {
-                fix_time: UnixMs(t),
-                position: Position::from_e7(lat, lon).expect("in range"),
-                accuracy_m: accuracy.map(|v| v as f32 / 10.0),
-                speed_mps: speed.map(|v| v as f32 / 100.0),
-                heading_deg: heading.map(|v| v as f32 / 10.0),
-                altitude_m: altitude.map(|v| v as f32 / 10.0),
-                battery_pct: battery,
-            })
+            .prop_map(
+                |(t, lat, lon, accuracy, speed, heading, altitude, battery)| Fix {
+                    fix_time: UnixMs(t),
+                    position: Position::from_e7(lat, lon).expect("in range"),
+                    accuracy_m: accuracy.map(|v| v as f32 / 10.0),
+                    speed_mps: speed.map(|v| v as f32 / 100.0),
+                    heading_deg: heading.map(|v| v as f32 / 10.0),
+                    altitude_m: altitude.map(|v| v as f32 / 10.0),
+                    battery_pct: battery,
+                },
+            )
     }
 
     proptest! {
@@ -281,11 +315,19 @@ mod tests {
 
     #[test]
     fn refuses_columns_of_different_lengths() {
-        let bytes = wire::FixBatch { fix_time_ms: vec![1, 1], lat_e7: vec![1], ..Default::default() }
-            .encode_to_vec();
+        let bytes = wire::FixBatch {
+            fix_time_ms: vec![1, 1],
+            lat_e7: vec![1],
+            ..Default::default()
+        }
+        .encode_to_vec();
         assert_eq!(
             FixBatch::decode(&bytes),
-            Err(DecodeError::ColumnLength { column: "lat_e7", got: 1, expected: 2 })
+            Err(DecodeError::ColumnLength {
+                column: "lat_e7",
+                got: 1,
+                expected: 2
+            })
         );
     }
 }

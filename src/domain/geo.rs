@@ -31,11 +31,14 @@ pub fn destination(from: Position, bearing_deg: f64, distance_m: f64) -> Positio
     let angle = distance_m / EARTH_RADIUS_M;
     let (lat, bearing) = (from.lat().to_radians(), bearing_deg.to_radians());
     let lat_to = (lat.sin() * angle.cos() + lat.cos() * angle.sin() * bearing.cos()).asin();
-    let dlon = (bearing.sin() * angle.sin() * lat.cos())
-        .atan2(angle.cos() - lat.sin() * lat_to.sin());
+    let dlon =
+        (bearing.sin() * angle.sin() * lat.cos()).atan2(angle.cos() - lat.sin() * lat_to.sin());
     let lon = (from.lon() + dlon.to_degrees() + 540.0).rem_euclid(360.0) - 180.0;
-    Position::from_degrees(lat_to.to_degrees().clamp(-90.0, 90.0), lon.clamp(-180.0, 180.0))
-        .unwrap_or(from)
+    Position::from_degrees(
+        lat_to.to_degrees().clamp(-90.0, 90.0),
+        lon.clamp(-180.0, 180.0),
+    )
+    .unwrap_or(from)
 }
 
 #[cfg(test)]

@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{GeofenceId, Position};
 
 /// What a geofence tells of.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GeofenceEvent {
     /// A courier came in.

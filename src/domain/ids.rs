@@ -130,9 +130,15 @@ mod tests {
         assert!(CourierId::try_from("c-17.A_b:9").is_ok());
         assert!(CourierId::try_from("x".repeat(64)).is_ok());
         assert_eq!(CourierId::try_from(""), Err(IdError::Empty));
-        assert_eq!(CourierId::try_from("x".repeat(65)), Err(IdError::TooLong(65)));
+        assert_eq!(
+            CourierId::try_from("x".repeat(65)),
+            Err(IdError::TooLong(65))
+        );
         assert_eq!(CourierId::try_from("a b"), Err(IdError::BadCharacter(2)));
-        assert_eq!(CourierId::try_from("c\u{0430}"), Err(IdError::BadCharacter(2)));
+        assert_eq!(
+            CourierId::try_from("c\u{0430}"),
+            Err(IdError::BadCharacter(2))
+        );
         assert_eq!(CourierId::try_from("a\n"), Err(IdError::BadCharacter(2)));
     }
 }

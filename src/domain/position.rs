@@ -37,7 +37,10 @@ impl Position {
             return Err(PositionError::Longitude);
         }
         // In range, so the rounded products fit an i32 (at most 1.8e9).
-        Ok(Self { lat_e7: (lat * E7).round() as i32, lon_e7: (lon * E7).round() as i32 })
+        Ok(Self {
+            lat_e7: (lat * E7).round() as i32,
+            lon_e7: (lon * E7).round() as i32,
+        })
     }
 
     /// From steps of 1e-7°.
@@ -85,11 +88,26 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_place_on_earth() {
-        assert_eq!(Position::from_degrees(f64::NAN, 0.0), Err(PositionError::NotFinite));
-        assert_eq!(Position::from_degrees(90.1, 0.0), Err(PositionError::Latitude));
-        assert_eq!(Position::from_degrees(0.0, 200.0), Err(PositionError::Longitude));
-        assert_eq!(Position::from_e7(900_000_001, 0), Err(PositionError::Latitude));
-        assert_eq!(Position::from_e7(0, i64::MAX), Err(PositionError::Longitude));
+        assert_eq!(
+            Position::from_degrees(f64::NAN, 0.0),
+            Err(PositionError::NotFinite)
+        );
+        assert_eq!(
+            Position::from_degrees(90.1, 0.0),
+            Err(PositionError::Latitude)
+        );
+        assert_eq!(
+            Position::from_degrees(0.0, 200.0),
+            Err(PositionError::Longitude)
+        );
+        assert_eq!(
+            Position::from_e7(900_000_001, 0),
+            Err(PositionError::Latitude)
+        );
+        assert_eq!(
+            Position::from_e7(0, i64::MAX),
+            Err(PositionError::Longitude)
+        );
         assert!(Position::from_degrees(-90.0, 180.0).is_ok());
     }
 }

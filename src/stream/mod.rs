@@ -24,10 +24,10 @@ mod record;
 
 pub mod embedded;
 
-pub use consumer::{CommitError, Consumer, FromCommitted, PollError, SeekTo, StartOffsets, StreamEvent};
-pub use log::{
-    AppendError, GroupState, GroupStatus, Log, LogError, PartitionStatus, TopicStatus,
+pub use consumer::{
+    CommitError, Consumer, FromCommitted, PollError, SeekTo, StartOffsets, StreamEvent,
 };
+pub use log::{AppendError, GroupState, GroupStatus, Log, LogError, PartitionStatus, TopicStatus};
 pub use partitioner::partition_for_key;
 pub use record::{
     Offset, Partition, Record, StoredRecord, TOPIC_DELIVERY_LOCATION, TOPIC_QUARANTINE,

@@ -128,7 +128,12 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for metric in CATALOGUE {
             assert!(metric.name.starts_with("waylog_"), "{}", metric.name);
-            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                metric.kind == Kind::Counter,
+                "{}",
+                metric.name
+            );
             assert!(seen.insert(metric.name), "{} stands twice", metric.name);
         }
     }

@@ -19,9 +19,10 @@ const SECONDS: [f64; 16] = [
 
 /// Starts logging to standard error. Only the first call in a process counts.
 pub fn init_logging(config: &TelemetryConfig) {
-    let filter =
-        EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = if config.format == "json" {
         builder.json().try_init()
     } else {

@@ -1,0 +1,104 @@
+//! What the Directory holds beside the domain's own couriers, deliveries and geofences.
+
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use crate::domain::{CourierId, DeliveryId, SpeedUnit, UnixMs};
+
+/// SHA-256 of a secret. The secret has at least 128 random bits, so that a plain hash is enough.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenHash {}
+
+impl std::hash::Hash for TokenHash {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl std::fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+/// A phone that may post for one courier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its number.
+    pub id: Uuid,
+    /// Whom it posts for.
+    pub courier_id: CourierId,
+    /// Unit of `speed` in its OsmAnd-protocol uploads.
+    pub speed_unit: SpeedUnit,
+    /// Its token.
+    pub token_hash: TokenHash,
+}
+
+/// A tracking link: shows one delivery to whoever holds its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub id: Uuid,
+    /// What it shows.
+    pub delivery_id: DeliveryId,
+    /// Until when.
+    pub expires_at: UnixMs,
+    /// Its token.
+    pub token_hash: TokenHash,
+}
+
+/// What a key or a user may do. Admin may do everything, a dispatcher whatever an analyst reads.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads stored trips and fixes.
+    Analyst,
+    /// … and works with couriers and deliveries.
+    Dispatcher,
+    /// … and with keys, users, the stream and erasure.
+    Admin,
+}
+
+impl Role {
+    /// The word in the API and in SQL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Analyst => "analyst",
+            Self::Dispatcher => "dispatcher",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// From the word in the API and in SQL.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Analyst, Self::Dispatcher, Self::Admin]
+            .into_iter()
+            .find(|r| r.as_str() == word)
+    }
+}
+
+/// A key of a program or a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its number.
+    pub id: Uuid,
+    /// What people call it.
+    pub name: Option<Box<str>>,
+    /// What it may do.
+    pub role: Role,
+    /// Its secret.
+    pub key_hash: TokenHash,
+}
