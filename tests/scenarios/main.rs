@@ -1,0 +1,3 @@
+//! Scenarios over the real program: real Postgres, real sockets, a real browser.
+
+mod tidy;
