@@ -1,3 +1,7 @@
 //! Scenarios over the real program: real Postgres, real sockets, a real browser.
 
+mod bad_input;
+mod phone_to_browser;
+mod recorded_tracks;
+mod support;
 mod tidy;
