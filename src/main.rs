@@ -1,2 +1,10 @@
-//! The `waylog` program.
-fn main() {}
+//! The `waylog` program: parse arguments, call one function.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    waylog::cli::main()
+}

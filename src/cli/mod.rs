@@ -1,0 +1,80 @@
+//! The command line: one file a subcommand. Exit codes: 0 done, 1 failed, 2 bad usage or
+//! configuration.
+
+mod check_config;
+mod migrate;
+mod openapi;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+
+/// Self-hosted delivery-location tracking around a durable log.
+#[derive(Debug, Parser)]
+#[command(name = "waylog", version, propagate_version = true)]
+struct Cli {
+    /// A configuration file; what it does not set keeps its default.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: all roles, or those named.
+    Serve(serve::ServeArgs),
+    /// Apply the database migrations and end.
+    Migrate,
+    /// Check the configuration and end.
+    CheckConfig,
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Print completions for your shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Wrong usage or configuration: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// Parses the arguments, runs the command and answers the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("waylog: {error:#}");
+            let usage = error.is::<ConfigError>() || error.is::<UsageError>();
+            if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let load = || Config::load(cli.config.as_deref(), std::env::vars());
+    match cli.command {
+        Command::Serve(args) => serve::run(load()?, args),
+        Command::Migrate => block_on(migrate::run(load()?)),
+        Command::CheckConfig => check_config::run(&load()?),
+        Command::Openapi => openapi::run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "waylog", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Runs a command's future on a runtime of its own.
+fn block_on<F: Future<Output = anyhow::Result<ExitCode>>>(command: F) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
