@@ -1,5 +1,6 @@
 //! Waylog: self-hosted delivery-location tracking around a durable log.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
