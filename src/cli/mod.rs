@@ -1,10 +1,15 @@
 //! The command line: one file a subcommand. Exit codes: 0 done, 1 failed, 2 bad usage or
 //! configuration.
 
+pub mod api;
 mod check_config;
+mod demo;
+mod keys;
 mod migrate;
 mod openapi;
+pub mod replay;
 mod serve;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +33,15 @@ struct Cli {
 enum Command {
     /// Run the server: all roles, or those named.
     Serve(serve::ServeArgs),
+    /// Send recorded tracks to a server, as phones would.
+    Replay(replay::ReplayArgs),
+    /// What is wrong now, and the next command.
+    Status(status::StatusArgs),
+    /// API keys: create, list, revoke.
+    Keys(keys::KeysArgs),
+    /// Where to look at a server that was just started.
+    #[command(hide = true)]
+    Demo(demo::DemoArgs),
     /// Apply the database migrations and end.
     Migrate,
     /// Check the configuration and end.
@@ -44,7 +58,27 @@ enum Command {
 /// Wrong usage or configuration: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct UsageError(pub(crate) String);
+pub struct UsageError(pub(crate) String);
+
+/// Where the server is, and who asks: for the tools that speak its public API.
+#[derive(Debug, Clone, clap::Args)]
+struct ServerArgs {
+    /// Where the server is.
+    #[arg(long, env = "WAYLOG_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// An API key; without it, the bootstrap admin key of WAYLOG__ADMIN_KEY.
+    #[arg(long, env = "WAYLOG_API_KEY", hide_env_values = true, value_name = "K")]
+    api_key: Option<String>,
+}
+
+impl ServerArgs {
+    fn key(&self) -> anyhow::Result<String> {
+        let bootstrap = || std::env::var("WAYLOG__ADMIN_KEY").ok().filter(|key| !key.is_empty());
+        self.api_key.clone().or_else(bootstrap).ok_or_else(|| {
+            UsageError("give --api-key K, or set WAYLOG_API_KEY".to_owned()).into()
+        })
+    }
+}
 
 /// Parses the arguments, runs the command and answers the exit code.
 #[must_use]
@@ -64,6 +98,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let load = || Config::load(cli.config.as_deref(), std::env::vars());
     match cli.command {
         Command::Serve(args) => serve::run(load()?, args),
+        Command::Replay(args) => block_on(replay::run(args)),
+        Command::Status(args) => block_on(status::run(args)),
+        Command::Keys(args) => block_on(keys::run(args)),
+        Command::Demo(args) => block_on(demo::run(args)),
         Command::Migrate => block_on(migrate::run(load()?)),
         Command::CheckConfig => check_config::run(&load()?),
         Command::Openapi => openapi::run(),
