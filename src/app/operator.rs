@@ -1,0 +1,101 @@
+//! What operators ask: is it alive, is it ready, what do the numbers say, how does the stream stand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use sqlx::PgPool;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::{AsAdmin, Problem};
+use crate::stream::{GroupStatus, Log, LogError, TopicStatus};
+
+/// A database that has not answered by then counts as away.
+const DATABASE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the operator's routes look at. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Operator {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) pool: PgPool,
+    pub(super) metrics: PrometheusHandle,
+    /// Set when every role has started, cleared when the process begins to stop.
+    pub(super) ready: Arc<AtomicBool>,
+}
+
+impl Operator {
+    /// `/healthz`, `/readyz` and `/metrics`; not for the public internet.
+    pub(super) fn probes(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(render))
+            .with_state(self.clone())
+    }
+
+    /// `GET /v1/stream`.
+    pub(super) fn routes(&self) -> OpenApiRouter {
+        OpenApiRouter::new().routes(routes!(stream)).with_state(self.clone())
+    }
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    database: &'static str,
+}
+
+async fn healthz(State(operator): State<Operator>) -> Json<Health> {
+    let asked = sqlx::query("select 1").execute(&operator.pool);
+    let up = matches!(tokio::time::timeout(DATABASE_PATIENCE, asked).await, Ok(Ok(_)));
+    Json(Health { status: "ok", database: if up { "up" } else { "down" } })
+}
+
+async fn readyz(State(operator): State<Operator>) -> Response {
+    if operator.ready.load(Ordering::SeqCst) {
+        (StatusCode::OK, "ready\n").into_response()
+    } else {
+        Problem::unavailable("starting or stopping", 1).into_response()
+    }
+}
+
+async fn render(State(operator): State<Operator>) -> Response {
+    operator.metrics.run_upkeep();
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, operator.metrics.render()).into_response()
+}
+
+/// The stream as it stands.
+#[derive(Serialize, utoipa::ToSchema)]
+struct StreamStatus {
+    /// Topics with their partitions.
+    #[schema(value_type = Vec<Object>)]
+    topics: Vec<TopicStatus>,
+    /// Consumer groups with members, committed offsets and lag.
+    #[schema(value_type = Vec<Object>)]
+    groups: Vec<GroupStatus>,
+}
+
+/// Topics, partitions and consumer groups
+#[utoipa::path(get, path = "/v1/stream", tag = "operation",
+    responses((status = 200, body = StreamStatus)))]
+async fn stream(
+    _: AsAdmin,
+    State(operator): State<Operator>,
+) -> Result<Json<StreamStatus>, Problem> {
+    let failed = |error: LogError| {
+        tracing::error!(%error, "cannot look at the stream");
+        Problem::unavailable("the log cannot be looked at now", 5)
+    };
+    let topics = operator.log.topics().await.map_err(failed)?;
+    let groups = operator.log.groups().await.map_err(failed)?;
+    Ok(Json(StreamStatus { topics, groups }))
+}
