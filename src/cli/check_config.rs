@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use crate::config::Config;
 
 pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    println!("the configuration is good; data_dir is {}", config.data_dir.display());
+    println!(
+        "the configuration is good; data_dir is {}",
+        config.data_dir.display()
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -34,7 +34,11 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let api = Api::new(&args.server.url, PATIENCE)?;
     let key = args.server.key()?;
     let ready = api.call(&Call::new(Method::GET, "/readyz", &key)).await?;
-    anyhow::ensure!(ready.status.is_success(), "the server is not ready: {}", ready.problem());
+    anyhow::ensure!(
+        ready.status.is_success(),
+        "the server is not ready: {}",
+        ready.problem()
+    );
     if args.wait_ready {
         return Ok(ExitCode::SUCCESS);
     }
@@ -42,7 +46,10 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let customer = first_delivery(&api, &key).await?;
     let base = customer.split("/t/").next().unwrap_or(&args.server.url);
     println!();
-    println!("  Fleet     {}   (signs you in, once)", text(&fleet, "url")?);
+    println!(
+        "  Fleet     {}   (signs you in, once)",
+        text(&fleet, "url")?
+    );
     println!("  Customer  {customer}");
     println!("            {base}/demo always leads to a delivery under way");
     println!("  API docs  {base}/docs");
@@ -66,7 +73,9 @@ async fn first_delivery(api: &Api, key: &str) -> anyhow::Result<String> {
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking).await.context("the simulator made no delivery")?
+    tokio::time::timeout(PATIENCE, looking)
+        .await
+        .context("the simulator made no delivery")?
 }
 
 async fn join(api: &Api, key: &str) -> anyhow::Result<()> {
@@ -74,7 +83,11 @@ async fn join(api: &Api, key: &str) -> anyhow::Result<()> {
         .json(&json!({"id": PHONE, "name": "My phone", "tags": ["demo"]}))?;
     let answer = api.call(&courier).await?;
     let known = answer.status == StatusCode::CONFLICT;
-    anyhow::ensure!(answer.status.is_success() || known, "make a courier: {}", answer.problem());
+    anyhow::ensure!(
+        answer.status.is_success() || known,
+        "make a courier: {}",
+        answer.problem()
+    );
     let path = format!("/v1/couriers/{PHONE}/join-codes");
     let code: Value = post(api, key, &path, &json!({})).await?;
     let url = text(&code, "url")?;
@@ -88,11 +101,15 @@ async fn join(api: &Api, key: &str) -> anyhow::Result<()> {
 }
 
 async fn post(api: &Api, key: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
-    let answer = api.call(&Call::new(Method::POST, path, key).json(body)?).await?;
+    let answer = api
+        .call(&Call::new(Method::POST, path, key).json(body)?)
+        .await?;
     answer.success().with_context(|| format!("POST {path}"))
 }
 
 fn text(value: &Value, field: &str) -> anyhow::Result<String> {
-    let text = value[field].as_str().with_context(|| format!("the answer has no {field}"))?;
+    let text = value[field]
+        .as_str()
+        .with_context(|| format!("the answer has no {field}"))?;
     Ok(text.to_owned())
 }

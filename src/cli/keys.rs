@@ -77,13 +77,23 @@ pub(super) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
             }
             for item in page["items"].as_array().into_iter().flatten() {
                 let text = |field: &str| item[field].as_str().unwrap_or("-").to_owned();
-                println!("{}  {:<10}  {:<10}  {}", text("id"), text("prefix"), text("role"), text("name"));
+                println!(
+                    "{}  {:<10}  {:<10}  {}",
+                    text("id"),
+                    text("prefix"),
+                    text("role"),
+                    text("name")
+                );
             }
         }
         Action::Revoke { id } => {
             let path = format!("/v1/api-keys/{id}");
             let answer = api.call(&Call::new(Method::DELETE, &path, &key)).await?;
-            anyhow::ensure!(answer.status.is_success(), "revoke the key: {}", answer.problem());
+            anyhow::ensure!(
+                answer.status.is_success(),
+                "revoke the key: {}",
+                answer.problem()
+            );
             eprintln!("revoked");
         }
     }

@@ -73,10 +73,15 @@ struct ServerArgs {
 
 impl ServerArgs {
     fn key(&self) -> anyhow::Result<String> {
-        let bootstrap = || std::env::var("WAYLOG__ADMIN_KEY").ok().filter(|key| !key.is_empty());
-        self.api_key.clone().or_else(bootstrap).ok_or_else(|| {
-            UsageError("give --api-key K, or set WAYLOG_API_KEY".to_owned()).into()
-        })
+        let bootstrap = || {
+            std::env::var("WAYLOG__ADMIN_KEY")
+                .ok()
+                .filter(|key| !key.is_empty())
+        };
+        self.api_key
+            .clone()
+            .or_else(bootstrap)
+            .ok_or_else(|| UsageError("give --api-key K, or set WAYLOG_API_KEY".to_owned()).into())
     }
 }
 
@@ -89,7 +94,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("waylog: {error:#}");
             let usage = error.is::<ConfigError>() || error.is::<UsageError>();
-            if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if usage {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -114,5 +123,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Runs a command's future on a runtime of its own.
 fn block_on<F: Future<Output = anyhow::Result<ExitCode>>>(command: F) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)
 }

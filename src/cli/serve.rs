@@ -35,7 +35,9 @@ pub(super) fn run(config: Config, args: ServeArgs) -> anyhow::Result<ExitCode> {
         RoleName::Notifications => Role::Notifications,
         RoleName::Dispatch => Role::Dispatch,
     }));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let lifecycle = Lifecycle::new();
     let outcome = runtime.block_on(async {
         lifecycle.listen_to_signals()?;

@@ -43,14 +43,20 @@ pub(super) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         Ok(answer) => {
             let health: Value = answer.json().context("read /healthz")?;
             judge_parts(&health, &mut findings);
-            let stream = api.call(&Call::new(Method::GET, "/v1/stream", &key)).await?;
-            let stream: Value = stream.success().context("ask for the stream (wants an admin key)")?;
+            let stream = api
+                .call(&Call::new(Method::GET, "/v1/stream", &key))
+                .await?;
+            let stream: Value = stream
+                .success()
+                .context("ask for the stream (wants an admin key)")?;
             judge_stream(&stream, &mut findings);
         }
     }
     if args.json {
-        let rows: Vec<Value> =
-            findings.iter().map(|f| json!({"what": f.what, "next": f.next})).collect();
+        let rows: Vec<Value> = findings
+            .iter()
+            .map(|f| json!({"what": f.what, "next": f.next}))
+            .collect();
         println!("{}", json!({"ok": rows.is_empty(), "findings": rows}));
     } else if findings.is_empty() {
         println!("all is well");
@@ -60,7 +66,11 @@ pub(super) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
             println!("! {}\n  next: {}", finding.what, finding.next);
         }
     }
-    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn judge_parts(health: &Value, findings: &mut Vec<Finding>) {
@@ -98,7 +108,9 @@ fn judge_stream(stream: &Value, findings: &mut Vec<Finding>) {
             let name = group["group"].as_str().unwrap_or_default();
             findings.push(Finding {
                 what: format!("group {name} is {behind:.0} s behind"),
-                next: format!("watch it with `waylog stream groups`; its log says what holds {name} up"),
+                next: format!(
+                    "watch it with `waylog stream groups`; its log says what holds {name} up"
+                ),
             });
         }
     }

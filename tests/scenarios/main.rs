@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod phone_to_browser;
+mod postgres_away;
 mod recorded_tracks;
 mod support;
 mod tidy;

@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod database;
+pub mod own_postgres;
 pub mod receiver;
 pub mod server;
 
