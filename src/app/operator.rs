@@ -12,11 +12,8 @@ use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use sqlx::PgPool;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::http::{AsAdmin, Problem};
-use crate::stream::{GroupStatus, Log, LogError, TopicStatus};
+use crate::http::Problem;
 
 /// A database that has not answered by then counts as away.
 const DATABASE_PATIENCE: Duration = Duration::from_millis(500);
@@ -24,7 +21,6 @@ const DATABASE_PATIENCE: Duration = Duration::from_millis(500);
 /// What the operator's routes look at. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Operator {
-    pub(super) log: Arc<dyn Log>,
     pub(super) pool: PgPool,
     pub(super) metrics: PrometheusHandle,
     /// Set when every role has started, cleared when the process begins to stop.
@@ -39,11 +35,6 @@ impl Operator {
             .route("/readyz", get(readyz))
             .route("/metrics", get(render))
             .with_state(self.clone())
-    }
-
-    /// `GET /v1/stream`.
-    pub(super) fn routes(&self) -> OpenApiRouter {
-        OpenApiRouter::new().routes(routes!(stream)).with_state(self.clone())
     }
 }
 
@@ -71,31 +62,4 @@ async fn render(State(operator): State<Operator>) -> Response {
     operator.metrics.run_upkeep();
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, operator.metrics.render()).into_response()
-}
-
-/// The stream as it stands.
-#[derive(Serialize, utoipa::ToSchema)]
-struct StreamStatus {
-    /// Topics with their partitions.
-    #[schema(value_type = Vec<Object>)]
-    topics: Vec<TopicStatus>,
-    /// Consumer groups with members, committed offsets and lag.
-    #[schema(value_type = Vec<Object>)]
-    groups: Vec<GroupStatus>,
-}
-
-/// Topics, partitions and consumer groups
-#[utoipa::path(get, path = "/v1/stream", tag = "operation",
-    responses((status = 200, body = StreamStatus)))]
-async fn stream(
-    _: AsAdmin,
-    State(operator): State<Operator>,
-) -> Result<Json<StreamStatus>, Problem> {
-    let failed = |error: LogError| {
-        tracing::error!(%error, "cannot look at the stream");
-        Problem::unavailable("the log cannot be looked at now", 5)
-    };
-    let topics = operator.log.topics().await.map_err(failed)?;
-    let groups = operator.log.groups().await.map_err(failed)?;
-    Ok(Json(StreamStatus { topics, groups }))
 }

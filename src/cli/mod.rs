@@ -10,6 +10,7 @@ mod openapi;
 pub mod replay;
 mod serve;
 mod status;
+pub mod stream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Send recorded tracks to a server, as phones would.
     Replay(replay::ReplayArgs),
+    /// The log: topics, groups, records, advice.
+    Stream(stream::StreamArgs),
     /// What is wrong now, and the next command.
     Status(status::StatusArgs),
     /// API keys: create, list, revoke.
@@ -108,6 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(load()?, args),
         Command::Replay(args) => block_on(replay::run(args)),
+        Command::Stream(args) => block_on(stream::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Keys(args) => block_on(keys::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
