@@ -1,0 +1,103 @@
+/** English. The keys of this dictionary are the keys of every dictionary. */
+const en = {
+  'span.s': '{n} s',
+  'span.min': '{n} min',
+  'span.h': '{n} h',
+  'span.h_min': '{h} h {m} min',
+  'span.d': '{n} d',
+
+  'map.title': 'Map',
+  'map.zoom_in': 'Zoom in',
+  'map.zoom_out': 'Zoom out',
+  'map.attribution': 'Show sources',
+  'map.follow': 'Follow',
+  'map.following': 'Following',
+  'map.outside': 'The map has no streets here. Choose another basemap in the configuration.',
+  'map.failed': 'The map could not be loaded. Everything else on this page works.',
+  'map.no_webgl': 'This browser cannot draw the map. Everything you need is in the text.',
+
+  'state.retry': 'Retry',
+  'state.offline': 'You are offline. This is how things stood {ago} ago.',
+  'state.offline_plain': 'You are offline.',
+  'state.reconnecting': 'Connection lost {ago} ago. Reconnecting…',
+  'state.connecting': 'Connecting…',
+  'state.failed_since': 'This has not worked for {ago}.',
+  'state.updated': 'Updated {ago} ago',
+  'state.loading': 'Loading',
+
+  'delivery.created': 'Ordered',
+  'delivery.assigned': 'Courier found',
+  'delivery.picked_up': 'On the way',
+  'delivery.arrived': 'At the door',
+  'delivery.delivered': 'Delivered',
+  'delivery.failed': 'Not delivered',
+  'delivery.cancelled': 'Cancelled',
+
+  'vehicle.bike': 'by bike',
+  'vehicle.car': 'by car',
+  'vehicle.van': 'by van',
+  'vehicle.foot': 'on foot',
+
+  'compass.0': 'north',
+  'compass.1': 'north-east',
+  'compass.2': 'east',
+  'compass.3': 'south-east',
+  'compass.4': 'south',
+  'compass.5': 'south-west',
+  'compass.6': 'west',
+  'compass.7': 'north-west',
+
+  'customer.title': 'Your delivery',
+  'customer.timeline': 'What has happened',
+  'customer.call': 'Call {name}',
+  'customer.courier': 'Your courier',
+  'customer.minutes': '{from}–{to} min',
+  'customer.minute': '{n} min',
+  'customer.now': 'Any minute now',
+  'customer.between': 'Arrives between {from} and {to}',
+  'customer.window': 'Promised between {from} and {to}',
+  'customer.head_created': 'Being prepared',
+  'customer.head_assigned': 'Waiting for pick-up',
+  'customer.head_picked_up': 'On the way',
+  'customer.head_arrived': 'At your door',
+  'customer.head_delivered': 'Delivered',
+  'customer.head_failed': 'Not delivered',
+  'customer.head_cancelled': 'Cancelled',
+  'customer.say_created': 'We are looking for a courier.',
+  'customer.say_assigned': '{courier} will pick up your order. You can follow along from then on.',
+  'customer.say_on_the_way': '{courier} is on the way to you {vehicle}.',
+  'customer.say_distance': '{courier} is on the way to you {vehicle}, {distance} away.',
+  'customer.say_still': '{courier} has been standing still for {ago}, at a stop or in traffic.',
+  'customer.say_stops_one': '{courier} makes {n} stop before yours.',
+  'customer.say_stops_other': '{courier} makes {n} stops before yours.',
+  'customer.say_other_stop': '{courier} is at another customer’s door. The map is back right after.',
+  'customer.say_stale': 'No position from {courier} for {ago}. A tunnel, or a phone without signal.',
+  'customer.say_lost': 'We have lost touch with {courier}. The delivery goes on; the map is back as soon as the phone is.',
+  'customer.say_arrived': '{courier} is at your address.',
+  'customer.say_delivered': 'Handed over at {at}. Enjoy!',
+  'customer.say_failed': 'It did not work out at {at}. You will hear from us.',
+  'customer.say_cancelled': 'This delivery was cancelled at {at}.',
+  'customer.drop_off': 'Delivered to',
+  'customer.destination': 'To',
+  'customer.live': 'The courier is {distance} from you, heading {compass}.',
+  'customer.end_gone': 'This delivery is done',
+  'customer.end_gone_say': 'The link has served its purpose, so it shows nothing more.',
+  'customer.end_revoked': 'This link was withdrawn',
+  'customer.end_revoked_say': 'Ask the sender for a new one.',
+  'customer.end_unknown': 'This link leads nowhere',
+  'customer.end_unknown_say': 'Check that it was copied to the last letter.',
+  'customer.end_unauthorised': 'This link is not valid',
+  'customer.end_unauthorised_say': 'It may have been copied in part, or have expired.',
+  'customer.end_forbidden': 'This page cannot connect from here',
+  'customer.end_forbidden_say': 'Open the link as you received it.',
+} as const;
+
+export type Key = keyof typeof en;
+export type Dictionary = Record<Key, string>;
+/** The part before `_one` and `_other` of the keys that have both. */
+export type PluralKey = {
+  [K in Key]: K extends `${infer Base}_one` ? (`${Base}_other` extends Key ? Base : never) : never;
+}[Key];
+
+const dictionary: Dictionary = en;
+export default dictionary;
