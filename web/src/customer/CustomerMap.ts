@@ -7,6 +7,7 @@ import { isOver, millis } from '../live/track';
 import { createMap, isCovered } from '../map/createMap';
 import { FIRST_LABEL } from '../map/style';
 import { markerElement } from '../map/markers';
+import { show } from '../live/shown';
 import type { Model } from './model';
 import { STALE_MS } from './words';
 
@@ -49,8 +50,8 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
   view.overlay((_, colors) => {
     map.addSource('way', { type: 'geojson', data: EMPTY });
     const line = { type: 'line', source: 'way', layout: { 'line-cap': 'round', 'line-join': 'round' } } as const;
-    map.addLayer({ ...line, id: 'route', filter: ['==', ['get', 'kind'], 'route'], paint: { 'line-color': colors.accent, 'line-width': 5, 'line-opacity': 0.55 } }, FIRST_LABEL);
-    map.addLayer({ ...line, id: 'path', filter: ['==', ['get', 'kind'], 'path'], paint: { 'line-color': colors.accent, 'line-width': 3, 'line-dasharray': [0.2, 2] } }, FIRST_LABEL);
+    map.addLayer({ ...line, id: 'way-route', filter: ['==', ['get', 'kind'], 'route'], paint: { 'line-color': colors.accent, 'line-width': 5, 'line-opacity': 0.55 } }, FIRST_LABEL);
+    map.addLayer({ ...line, id: 'way-path', filter: ['==', ['get', 'kind'], 'path'], paint: { 'line-color': colors.accent, 'line-width': 3, 'line-dasharray': [0.2, 2] } }, FIRST_LABEL);
     drawWay();
   });
 
@@ -71,6 +72,7 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
     const shown = glide.at(performance.now());
     if (!shown || !dotShown) return;
     dot.setLngLat([shown.lon, shown.lat]);
+    show({ courier: { lat: shown.lat, lon: shown.lon } });
     arrow.style.transform = `rotate(${shown.headingDeg ?? 0}deg)`;
     dotElement.classList.toggle('still', shown.headingDeg === undefined);
     dotElement.style.setProperty('--fade', String(shown.opacity));
@@ -109,17 +111,18 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
         lastFix = position;
         glide.observe(position, performance.now());
       }
-      const show = position !== null && !isOver(delivery.status);
-      if (show !== dotShown) {
-        dotShown = show;
-        if (show) {
+      const visible = position !== null && !isOver(delivery.status);
+      if (visible !== dotShown) {
+        dotShown = visible;
+        if (visible) {
           const shown = glide.at(performance.now())!;
           dot.setLngLat([shown.lon, shown.lat]).addTo(map);
         } else {
           dot.remove();
+          show({ courier: null });
         }
       }
-      followButton.hidden = !show;
+      followButton.hidden = !visible;
       fitOnce();
       drawWay();
       draw();
@@ -130,5 +133,5 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
       dotElement.classList.toggle('stale', fixTime !== undefined && moment!.nowMs - millis(fixTime) > STALE_MS);
     });
   });
-  container.dataset.ready = 'true';
+  map.once('idle', () => show({ mapReady: true }));
 }

@@ -88,9 +88,9 @@ function BrandLine(props: { brand: Brand }): JSX.Element {
       <span class="grow truncate">{props.brand.name}</span>
       <Show when={props.brand.phone}>
         {(phone) => (
-          <a class="button big" href={`tel:${phone().replace(/[^+\d]/g, '')}`}>
+          <a class="button big" href={`tel:${phone().replace(/[^+\d]/g, '')}`} aria-label={t('customer.call_name', { name: props.brand.name ?? '' })}>
             <Icon name="phone" />
-            {t('customer.call', { name: props.brand.name ?? '' })}
+            {t('customer.call')}
           </a>
         )}
       </Show>
@@ -185,12 +185,12 @@ function MapPlace(props: { model: Model }): JSX.Element {
       .catch(() => setNote(t('map.failed')));
   });
   return (
-    <section class="map-place" classList={{ empty: note() === t('map.no_webgl') || note() === t('map.failed') }} aria-label={t('map.title')}>
+    <div class="map-place" classList={{ empty: note() === t('map.no_webgl') || note() === t('map.failed') }}>
       <div class="map" ref={container} />
       <Show when={note()}>
         <p class="map-note">{note()}</p>
       </Show>
-    </section>
+    </div>
   );
 }
 

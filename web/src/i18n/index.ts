@@ -97,13 +97,13 @@ export function span(ms: number): string {
 /** Metres below a kilometre, then kilometres. */
 export function distance(metres: number): string {
   return metres < 995
-    ? `${number(Math.round(metres / 10) * 10)} m`
-    : `${number(metres / 1000, { maximumFractionDigits: metres < 9950 ? 1 : 0 })} km`;
+    ? `${number(Math.round(metres / 10) * 10)}\u00a0m`
+    : `${number(metres / 1000, { maximumFractionDigits: metres < 9950 ? 1 : 0 })}\u00a0km`;
 }
 
 /** Kilometres an hour from metres a second. */
 export function kmh(mps: number): string {
-  return `${number(Math.round(mps * 3.6))} km/h`;
+  return `${number(Math.round(mps * 3.6))}\u00a0km/h`;
 }
 
 /** Bytes in binary units. */

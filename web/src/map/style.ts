@@ -189,8 +189,8 @@ function labels(c: Colors): LayerSpecification[] {
       paint: paint(c.muted, 1),
     },
     {
-      ...base, id: 'poi', 'source-layer': 'poi', minzoom: 15.4,
-      filter: ['all', ['has', 'name:latin'], ['<=', ['to-number', ['get', 'rank'], 99], 20]],
+      ...base, id: 'poi', 'source-layer': 'poi', minzoom: 16.2,
+      filter: ['all', ['has', 'name:latin'], ['<=', ['to-number', ['get', 'rank'], 99], 12]],
       layout: { 'text-field': name, 'text-font': REGULAR, 'text-size': 11, 'text-max-width': 8, 'text-padding': 10 },
       paint: paint(c.muted),
     },
