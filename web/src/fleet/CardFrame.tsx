@@ -1,0 +1,25 @@
+/** The card on the right: a title, a way out, and what it is about. */
+import { type JSX } from 'solid-js';
+import { t } from '../i18n';
+import { Icon } from '../ui/icons';
+import { useFleet } from './context';
+
+export function CardFrame(props: { title: JSX.Element; subtitle?: JSX.Element; children: JSX.Element }): JSX.Element {
+  const fleet = useFleet();
+  return (
+    <aside class="panel card-panel">
+      <header>
+        <div class="row between">
+          <div class="grow">
+            <h2 class="truncate">{props.title}</h2>
+            {props.subtitle}
+          </div>
+          <button type="button" class="button plain icon" aria-label={t('action.close')} onClick={() => fleet.select(undefined)}>
+            <Icon name="cross" />
+          </button>
+        </div>
+      </header>
+      <div class="scroll card-body">{props.children}</div>
+    </aside>
+  );
+}
