@@ -17,7 +17,7 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
   const first = model.snapshot();
   const start = first?.position ?? first?.delivery.dropoff;
   const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  const view = await createMap(container, start ? { bounds: undefined as never, center: [start.lon, start.lat], zoom: 15 } : {});
+  const view = await createMap(container, start ? { bounds: undefined, center: [start.lon, start.lat], zoom: 15 } : {});
   const { map } = view;
   const glide = new Glide(still);
   const dotElement = markerElement('courier-dot', 'courier');

@@ -1,1 +1,5 @@
-import '../base.css';
+import { startPage } from '../ui/start';
+import './events.css';
+import { EventsPage } from './EventsPage';
+
+await startPage('nav.events', () => <EventsPage />);

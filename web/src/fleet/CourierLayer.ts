@@ -69,7 +69,7 @@ void main() {
   vec2 p = at / size;
   float c = cos(turn), s = sin(turn);
   vec2 turned = vec2(c * p.x + s * p.y, -s * p.x + c * p.y);
-  float shape = (status == 1 || status == 2) ? arrow(turned) : length(p) - (status == 5 ? 5.5 : 7.0);
+  float shape = (status == 1 || status == 2) ? arrow(turned) : length(p) - (status == 5 ? 6.0 : 8.0);
   vec3 paint = (status == 1 || status == 2) ? moving : status == 3 ? waiting : quiet;
   if (status == 0) paint = moving;
   vec4 sum = vec4(0.0);
@@ -83,9 +83,9 @@ void main() {
   over(sum, ringed ? problem : paint, inside(shape * size));
   // To the pick-up: an arrow with a hollow heart. Quiet and offline: hollow discs. Idle: a dot in a ring.
   if (status == 1) over(sum, halo, inside((arrow(turned * 1.0) + 3.2) * size));
-  if (status == 4) over(sum, halo, inside((length(p) - 4.4) * size));
-  if (status == 5) over(sum, halo, inside((length(p) - 3.6) * size));
-  if (status == 0) { over(sum, halo, inside((length(p) - 5.0) * size)); over(sum, paint, inside((length(p) - 2.8) * size)); }
+  if (status == 4) over(sum, halo, inside((length(p) - 5.2) * size));
+  if (status == 5) over(sum, halo, inside((length(p) - 4.0) * size));
+  if (status == 0) { over(sum, halo, inside((length(p) - 5.8) * size)); over(sum, paint, inside((length(p) - 3.2) * size)); }
   color = vec4(sum.rgb * sum.a, sum.a) * alpha * (status == 5 ? 0.75 : 1.0);
 }`;
 

@@ -16,6 +16,7 @@ import type { Geofence } from './types';
 /** From this zoom on couriers are drawn one by one. */
 export const COURIERS_FROM_ZOOM = 13;
 const REACH_PX = 22;
+const VIEW_KEY = 'waylog-fleet-view';
 
 export interface FleetMapEvents {
   view: (view: { bbox: [number, number, number, number]; zoom: number }) => void;
@@ -38,6 +39,8 @@ export class FleetMap {
   private pick: ((place: { lat: number; lon: number }) => void) | undefined;
   private followed: string | undefined;
   private animating = false;
+  /** Until a person or the first fleet has chosen where to look. */
+  private unseen = true;
   drawing = false;
 
   private constructor(
@@ -47,8 +50,10 @@ export class FleetMap {
   ) {}
 
   static async open(container: HTMLElement, store: FleetStore, events: FleetMapEvents): Promise<FleetMap> {
-    const view = await createMap(container, { boxZoom: false });
+    const remembered = rememberedView();
+    const view = await createMap(container, { boxZoom: false, ...remembered });
     const fleet = new FleetMap(view, store, events);
+    fleet.unseen = remembered === undefined;
     fleet.install();
     return fleet;
   }
@@ -65,16 +70,13 @@ export class FleetMap {
       }
       map.addLayer({ id: 'fence', type: 'fill', source: 'fences', paint: { 'fill-color': c.waiting, 'fill-opacity': 0.1 } }, FIRST_LABEL);
       map.addLayer({ id: 'fence-line', type: 'line', source: 'fences', paint: { 'line-color': c.waiting, 'line-width': 2, 'line-dasharray': [2, 1.5] } }, FIRST_LABEL);
-      map.addLayer({ id: 'cell', type: 'fill', source: 'cells', maxzoom: COURIERS_FROM_ZOOM, paint: { 'fill-color': c.accent, 'fill-opacity': ['interpolate', ['linear'], ['get', 'total'], 1, 0.14, 20, 0.34, 200, 0.6] } }, FIRST_LABEL);
+      map.addLayer({ id: 'cell', type: 'fill', source: 'cells', maxzoom: COURIERS_FROM_ZOOM, paint: { 'fill-color': ['interpolate', ['linear'], ['get', 'silent'], 0.2, c.accent, 0.8, c.quiet], 'fill-opacity': ['interpolate', ['linear'], ['get', 'total'], 1, 0.14, 20, 0.4, 200, 0.65] } }, FIRST_LABEL);
       map.addLayer({ id: 'cell-line', type: 'line', source: 'cells', maxzoom: COURIERS_FROM_ZOOM, paint: { 'line-color': c.accent, 'line-width': 1, 'line-opacity': 0.7 } }, FIRST_LABEL);
       map.addLayer({ id: 'trail', type: 'line', source: 'trail', layout: { 'line-cap': 'round', 'line-join': 'round' }, paint: { 'line-color': c.accent, 'line-width': 4, 'line-opacity': 0.65 } }, FIRST_LABEL);
       map.addLayer(new CourierLayer(this.store, () => performance.now(), c, still), FIRST_LABEL);
       map.addLayer({
         id: 'count', type: 'symbol', source: 'counts', maxzoom: COURIERS_FROM_ZOOM,
-        layout: {
-          'text-field': ['format', ['get', 'total'], {}, ['get', 'quiet'], { 'font-scale': 0.72, 'text-font': ['literal', REGULAR] }],
-          'text-font': BOLD, 'text-size': 14, 'text-allow-overlap': true, 'text-ignore-placement': true, 'text-line-height': 1.1,
-        },
+        layout: { 'text-field': ['get', 'total'], 'text-font': BOLD, 'text-size': 13, 'text-allow-overlap': true },
         paint: { 'text-color': c.ink, 'text-halo-color': c.surface, 'text-halo-width': 1.6 },
       });
       map.addLayer({
@@ -90,6 +92,7 @@ export class FleetMap {
         zoom: map.getZoom(),
       });
       const { lng, lat } = map.getCenter();
+      sessionStorage.setItem(VIEW_KEY, JSON.stringify({ center: [lng, lat], zoom: map.getZoom() }));
       this.events.note(isCovered(this.view.coverage, lng, lat) ? undefined : t('map.outside'));
     };
     map.on('moveend', moved);
@@ -129,12 +132,16 @@ export class FleetMap {
       const silent = cell.counts[STATUSES.indexOf('stale')]! + cell.counts[STATUSES.indexOf('offline')]!;
       const ring = closed(cell.polygon);
       const middle = middleOf(cell.polygon);
-      polygons.push({ type: 'Feature', properties: { id, total }, geometry: { type: 'Polygon', coordinates: [ring] } });
+      polygons.push({ type: 'Feature', properties: { id, total, silent: silent / total }, geometry: { type: 'Polygon', coordinates: [ring] } });
       counts.push({
         type: 'Feature',
-        properties: { total: number(total), quiet: silent ? `\n${t('fleet.cell_quiet', { n: number(silent) })}` : '' },
+        properties: { total: number(total) },
         geometry: { type: 'Point', coordinates: middle },
       });
+    }
+    if (this.unseen && polygons.length > 0) {
+      this.unseen = false;
+      this.fit([...cells.values()].flatMap((cell) => cell.polygon.map(([lon, lat]) => ({ lon, lat }))), 32, 12.9);
     }
     this.put('cells', { type: 'FeatureCollection', features: polygons });
     this.put('counts', { type: 'FeatureCollection', features: counts });
@@ -184,13 +191,13 @@ export class FleetMap {
     this.map.flyTo({ center: [place.lon, place.lat], zoom: Math.max(this.map.getZoom(), zoom), duration: still ? 0 : 700 });
   }
 
-  fit(places: { lat: number; lon: number }[]): void {
+  fit(places: { lat: number; lon: number }[], padding = 80, maxZoom = 16): void {
     if (places.length === 0) return;
     const lons = places.map((place) => place.lon);
     const lats = places.map((place) => place.lat);
     this.map.fitBounds(
       [[Math.min(...lons), Math.min(...lats)], [Math.max(...lons), Math.max(...lats)]],
-      { padding: 80, maxZoom: 16, duration: still ? 0 : 500 },
+      { padding, maxZoom, duration: still ? 0 : 500 },
     );
   }
 
@@ -234,6 +241,12 @@ export class FleetMap {
     const layers = ['cell', 'fence-name', 'fence'].filter((layer) => this.map.getLayer(layer));
     return this.map.queryRenderedFeatures(event.point, { layers })[0];
   }
+}
+
+/** Where this tab's map looked last. */
+function rememberedView(): { bounds: undefined; center: [number, number]; zoom: number } | undefined {
+  const kept = sessionStorage.getItem(VIEW_KEY);
+  return kept ? { bounds: undefined, ...(JSON.parse(kept) as { center: [number, number]; zoom: number }) } : undefined;
 }
 
 function closed(ring: [number, number][]): [number, number][] {

@@ -103,12 +103,12 @@ export function FleetPage(props: { session: Session }): JSX.Element {
             <Match when={tab() === 'fences'}><GeofenceList /></Match>
           </Switch>
         </section>
-        <section class="map-area" aria-label={t('map.title')}>
+        <div class="map-area">
           <div class="map" ref={container} />
           <Legend />
           <ConnectionNote state={state()} now={now()} />
           <Show when={note()}><p class="map-note">{note()}</p></Show>
-        </section>
+        </div>
         <Show when={selection()} keyed>
           {(chosen) => <Card chosen={chosen} />}
         </Show>

@@ -21,6 +21,9 @@ export { Map as MapLibreMap, Marker, Popup } from 'maplibre-gl';
 
 export type Overlay = (map: MapLibreMap, colors: Colors) => void;
 
+/** How to begin; `bounds: undefined` with a centre overrides the basemap's own bounds. */
+export type StartOptions = { [K in keyof MapOptions]?: MapOptions[K] | undefined };
+
 export interface WaylogMap {
   map: MapLibreMap;
   /** Installs now (or when the style is there) and after every theme change. */
@@ -45,7 +48,7 @@ export function isCovered(coverage: WaylogMap['coverage'], lon: number, lat: num
 }
 
 /** Makes the map in `container`; resolves when its style is loaded. */
-export async function createMap(container: HTMLElement, options: Partial<MapOptions> = {}): Promise<WaylogMap> {
+export async function createMap(container: HTMLElement, options: StartOptions = {}): Promise<WaylogMap> {
   const { basemap } = await webConfig();
   const url = new URL(basemap.url, location.href).href;
   let coverage: WaylogMap['coverage'];
@@ -76,7 +79,7 @@ export async function createMap(container: HTMLElement, options: Partial<MapOpti
       'AttributionControl.ToggleAttribution': t('map.attribution'),
     },
     ...start,
-    ...options,
+    ...(options as Partial<MapOptions>),
   });
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();

@@ -1,1 +1,5 @@
-import '../base.css';
+import { startPage } from '../ui/start';
+import './stream.css';
+import { StreamPage } from './StreamPage';
+
+await startPage('nav.stream', () => <StreamPage />);

@@ -1,1 +1,5 @@
-import '../base.css';
+import './trips.css';
+import { startPage } from '../ui/start';
+import { TripsPage } from './TripsPage';
+
+await startPage('nav.trips', () => <TripsPage />);

@@ -1,0 +1,153 @@
+/** What happened, with the evidence on the map; and who was told, and whether it arrived. */
+import { For, Match, Show, Switch, createEffect, createSignal, onCleanup, onMount, type JSX } from 'solid-js';
+import { clockSeconds, dateTime, distance, t, type Key } from '../i18n';
+import { get, type Page } from '../net/api';
+import { load } from '../ui/load';
+import { View } from '../ui/View';
+import { VirtualList } from '../ui/VirtualList';
+import type { EvidenceMap } from './EvidenceMap';
+import { Webhooks } from './Webhooks';
+import type { WaylogEvent } from './types';
+
+const EVERY_MS = 5_000;
+const PAGE = 200;
+const FAMILIES = ['', 'delivery', 'courier', 'geofence'] as const;
+
+/** The tone of an event's badge. */
+function tone(type: string): string {
+  if (/sos|failed|delayed/.test(type)) return 'problem';
+  if (/offline|stopped|cancelled|dwell/.test(type)) return 'waiting';
+  return /approaching|arrived|delivered|picked_up/.test(type) ? 'moving' : '';
+}
+
+export function eventName(type: string): string {
+  const key = `event.${type}` as Key;
+  const text = t(key);
+  return text === key ? type : text;
+}
+
+export function EventsPage(): JSX.Element {
+  const [tab, setTab] = createSignal<'events' | 'webhooks'>('events');
+  return (
+    <div class="events" data-tab={tab()}>
+      <section class="panel side" aria-label={t('nav.events')}>
+        <h1 class="visually-hidden">{t('nav.events')}</h1>
+        <div class="tabs" role="tablist">
+          <button type="button" role="tab" class="tab" aria-selected={tab() === 'events'} onClick={() => setTab('events')}>{t('nav.events')}</button>
+          <button type="button" role="tab" class="tab" aria-selected={tab() === 'webhooks'} onClick={() => setTab('webhooks')}>{t('webhooks.title')}</button>
+        </div>
+        <Switch>
+          <Match when={tab() === 'events'}><Events /></Match>
+          <Match when={tab() === 'webhooks'}><p class="state muted">{t('webhooks.say')}</p></Match>
+        </Switch>
+      </section>
+      <Show when={tab() === 'webhooks'}><Webhooks /></Show>
+    </div>
+  );
+}
+
+function Events(): JSX.Element {
+  const [family, setFamily] = createSignal<string>('');
+  const [subject, setSubject] = createSignal('');
+  const [chosen, setChosen] = createSignal<WaylogEvent>();
+  const events = load(
+    () => ({ family: family(), subject: subject() }),
+    async ({ family: kind, subject: who }, signal) => {
+      const filter = who.startsWith('d') ? { delivery: who } : { courier: who };
+      const page = await get<Page<WaylogEvent>>('/v1/events', { ...filter, type: kind && `${kind}.*`, order: 'desc', limit: PAGE }, signal);
+      return page.items;
+    },
+    { everyMs: EVERY_MS },
+  );
+  return (
+    <>
+      <header class="filters">
+        <input class="input" type="search" placeholder={t('events.search')} aria-label={t('events.search')} onChange={(event) => setSubject(event.currentTarget.value.trim())} />
+        <div class="chips" role="group" aria-label={t('events.kinds')}>
+          <For each={FAMILIES}>{(one) => <button type="button" class="chip" aria-pressed={family() === one} onClick={() => setFamily(one)}>{t(`events.family_${one || 'all'}` as Key)}</button>}</For>
+        </div>
+      </header>
+      <View
+        data={events}
+        isEmpty={(list) => list.length === 0}
+        empty={<><p>{t('events.none')}</p><button type="button" class="button" onClick={() => { setFamily(''); setSubject(''); events.reload(); }}>{t('state.retry')}</button></>}
+      >
+        {(list) => (
+          <VirtualList items={list()} rowHeight={60} label={t('nav.events')}>
+            {(one) => (
+              <button type="button" class="item" aria-current={chosen()?.id === one.id} onClick={() => setChosen(one)}>
+                <span class="grow">
+                  <span class="title truncate">{one.courier_id ?? ''}{one.delivery_id ? ` · ${one.delivery_id}` : ''}{one.geofence_id ? ` · ${one.geofence_id}` : ''}</span>
+                  <span class="muted small truncate">{dateTime(Date.parse(one.at))}</span>
+                </span>
+                <span class={`badge ${tone(one.type)}`}>{eventName(one.type)}</span>
+              </button>
+            )}
+          </VirtualList>
+        )}
+      </View>
+      <EvidencePanel event={chosen()} />
+    </>
+  );
+}
+
+/** The map of the page lives beside the list; it shows what an event was judged by. */
+function EvidencePanel(props: { event: WaylogEvent | undefined }): JSX.Element {
+  const [map, setMap] = createSignal<EvidenceMap>();
+  const [note, setNote] = createSignal<string>();
+  let container!: HTMLDivElement;
+  onMount(async () => {
+    try {
+      const { EvidenceMap } = await import('./EvidenceMap');
+      setMap(await EvidenceMap.open(container));
+    } catch {
+      setNote(document.createElement('canvas').getContext('webgl2') ? t('map.failed') : t('map.no_webgl'));
+    }
+  });
+  onCleanup(() => map()?.close());
+  createEffect(() => map()?.show(props.event));
+  return (
+    <div class="evidence-view">
+      <div class="map-area">
+        <div class="map" ref={container} />
+        <Show when={note()}><p class="map-note">{note()}</p></Show>
+        <Show when={!props.event}><p class="map-note">{t('events.choose')}</p></Show>
+      </div>
+      <Show when={props.event}>
+        {(event) => (
+          <section class="trip-panel" aria-label={t('events.evidence')}>
+            <div class="row wrap"><span class={`badge ${tone(event().type)}`}>{eventName(event().type)}</span><span class="muted">{dateTime(Date.parse(event().at))}</span></div>
+            <h2>{t('events.evidence')}</h2>
+            <dl class="key-values">
+              <For each={measures(event())}>{([name, value]) => <><dt>{name}</dt><dd>{value}</dd></>}</For>
+            </dl>
+            <Show when={event().evidence?.fixes?.length}>
+              <div class="table-scroll" tabindex="0">
+                <table class="table">
+                  <thead><tr><th>{t('events.fix_time')}</th><th class="number">{t('events.accuracy')}</th></tr></thead>
+                  <tbody>
+                    <For each={event().evidence?.fixes}>{(fix) => <tr><td>{clockSeconds(typeof fix.fix_time === 'number' ? fix.fix_time : Date.parse(fix.fix_time))}</td><td class="number">{fix.accuracy_m == null ? '–' : distance(fix.accuracy_m)}</td></tr>}</For>
+                  </tbody>
+                </table>
+              </div>
+            </Show>
+          </section>
+        )}
+      </Show>
+    </div>
+  );
+}
+
+/** The plain values of the evidence, with units read from their names. */
+function measures(event: WaylogEvent): [string, string][] {
+  return Object.entries(event.evidence ?? {}).flatMap(([name, value]): [string, string][] => {
+    if (value === null || typeof value === 'object') return [];
+    if (typeof value === 'number' && name.endsWith('_m')) return [[plain(name.slice(0, -2)), distance(value)]];
+    if (typeof value === 'number' && name.endsWith('_s')) return [[plain(name.slice(0, -2)), `${value} s`]];
+    return [[plain(name), String(value)]];
+  });
+}
+
+function plain(name: string): string {
+  return name.replaceAll('_', ' ');
+}

@@ -1,0 +1,129 @@
+/** Endpoints: their health, what was tried, sending again. Secrets are shown once. */
+import { For, Show, createSignal, type JSX } from 'solid-js';
+import { dateTime, number, t, tn } from '../i18n';
+import { create, get, id, post, remove, type Page } from '../net/api';
+import { Dialog } from '../ui/Dialog';
+import { Icon } from '../ui/icons';
+import { load } from '../ui/load';
+import { attempt, toast } from '../ui/toast';
+import { View } from '../ui/View';
+import { eventName } from './EventsPage';
+import type { Attempt, Webhook } from './types';
+
+const EVERY_MS = 5_000;
+
+export function Webhooks(): JSX.Element {
+  const webhooks = load(() => true, async (_, signal) => (await get<Page<Webhook>>('/v1/webhooks', { limit: 200 }, signal)).items, { everyMs: EVERY_MS });
+  const [adding, setAdding] = createSignal(false);
+  const [secret, setSecret] = createSignal<string>();
+  const [open, setOpen] = createSignal<string>();
+  return (
+    <div class="page">
+      <div class="inner">
+        <div class="row between"><h2>{t('webhooks.title')}</h2><button type="button" class="button primary" onClick={() => setAdding(true)}><Icon name="plus" size={18} />{t('webhooks.new')}</button></div>
+        <View data={webhooks} isEmpty={(list) => list.length === 0} empty={<><p>{t('webhooks.none')}</p><button type="button" class="button primary" onClick={() => setAdding(true)}>{t('webhooks.new')}</button></>}>
+          {(list) => (
+            <ul class="stack">
+              <For each={list().map((one) => one.id)}>
+                {(key) => <Endpoint webhook={list().find((one) => one.id === key)!} open={open() === key} toggle={() => setOpen(open() === key ? undefined : key)} changed={webhooks.reload} secret={setSecret} />}
+              </For>
+            </ul>
+          )}
+        </View>
+      </div>
+      <Show when={adding()}>
+        <NewEndpoint close={() => setAdding(false)} created={(made) => { setAdding(false); setSecret(made.secret); webhooks.reload(); }} />
+      </Show>
+      <Show when={secret()}>
+        {(text) => (
+          <Dialog title={t('webhooks.secret')} close={() => setSecret(undefined)}>
+            <p>{t('webhooks.secret_say')}</p>
+            <div class="row">
+              <input class="input grow" readonly value={text()} aria-label={t('webhooks.secret')} onFocus={(event) => event.currentTarget.select()} />
+              <button type="button" class="button icon" aria-label={t('action.copy')} onClick={() => void navigator.clipboard?.writeText(text()).then(() => toast(t('action.copied')), () => undefined)}><Icon name="copy" /></button>
+            </div>
+          </Dialog>
+        )}
+      </Show>
+    </div>
+  );
+}
+
+function healthOf(webhook: Webhook): { tone: string; text: string } {
+  if (webhook.enabled === false || webhook.health === 'disabled') return { tone: 'problem', text: webhook.disabled_reason || t('webhooks.disabled') };
+  if (webhook.health === 'failing' || webhook.last_error) return { tone: 'problem', text: webhook.last_error || t('webhooks.failing') };
+  return { tone: 'moving', text: t('webhooks.ok') };
+}
+
+function Endpoint(props: { webhook: Webhook; open: boolean; toggle: () => void; changed: () => void; secret: (text: string | undefined) => void }): JSX.Element {
+  const path = (): string => `/v1/webhooks/${id(props.webhook.id)}`;
+  const health = () => healthOf(props.webhook);
+  const run = (work: () => Promise<unknown>, done: string): void => void attempt(work, done).then(props.changed);
+  const rotate = (): void => void attempt(async () => props.secret((await post<Webhook>(`${path()}/rotate`)).secret));
+  return (
+    <li class="card stack">
+      <div class="row wrap between">
+        <div class="grow"><h3 class="truncate">{props.webhook.url}</h3><p class="muted small">{(props.webhook.events ?? ['*']).join(', ')}</p></div>
+        <span class={`badge ${health().tone}`}>{health().text}</span>
+      </div>
+      <p class="muted small">
+        {tn('webhooks.pending', props.webhook.pending ?? 0)}
+        <Show when={props.webhook.last_success_at}>{(at) => ` · ${t('webhooks.last_success', { at: dateTime(Date.parse(at())) })}`}</Show>
+      </p>
+      <div class="row wrap">
+        <button type="button" class="button" aria-expanded={props.open} onClick={() => props.toggle()}>{t('webhooks.attempts')}</button>
+        <button type="button" class="button" onClick={() => run(() => post(`${path()}/test`), t('webhooks.tested'))}>{t('webhooks.test')}</button>
+        <button type="button" class="button" onClick={rotate}>{t('webhooks.rotate')}</button>
+        <button type="button" class="button danger" onClick={() => run(() => remove(path()), t('webhooks.removed'))}>{t('webhooks.remove')}</button>
+      </div>
+      <Show when={props.open}><Attempts path={path()} /></Show>
+    </li>
+  );
+}
+
+function Attempts(props: { path: string }): JSX.Element {
+  const attempts = load(() => props.path, async (path, signal) => (await get<Page<Attempt>>(`${path}/attempts`, { limit: 50 }, signal)).items, { everyMs: EVERY_MS });
+  const again = (event: string): void => void attempt(() => post(`${props.path}/redeliver`, { event_id: event }), t('webhooks.redelivering')).then(attempts.reload);
+  return (
+    <View data={attempts} isEmpty={(list) => list.length === 0} empty={<p class="muted">{t('webhooks.no_attempts')}</p>}>
+      {(list) => (
+        <div class="table-scroll" tabindex="0">
+          <table class="table">
+            <thead><tr><th>{t('stream.when')}</th><th>{t('webhooks.event')}</th><th>{t('webhooks.answer')}</th><th class="number">{t('webhooks.took')}</th><th /></tr></thead>
+            <tbody>
+              <For each={list()}>
+                {(one) => (
+                  <tr>
+                    <td>{dateTime(Date.parse(one.at))}</td>
+                    <td>{one.event_type ? eventName(one.event_type) : one.event_id}</td>
+                    <td><span class="badge" classList={{ moving: (one.status ?? 0) >= 200 && one.status! < 300, problem: !(one.status! >= 200 && one.status! < 300) }}>{one.status ?? one.error ?? t('webhooks.no_answer')}</span></td>
+                    <td class="number">{one.duration_ms == null ? '–' : `${number(one.duration_ms)} ms`}</td>
+                    <td class="number"><button type="button" class="button plain" onClick={() => again(one.event_id)}>{t('webhooks.redeliver')}</button></td>
+                  </tr>
+                )}
+              </For>
+            </tbody>
+          </table>
+        </div>
+      )}
+    </View>
+  );
+}
+
+function NewEndpoint(props: { close: () => void; created: (webhook: Webhook) => void }): JSX.Element {
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    const events = String(form.get('events')).split(/[\s,]+/).filter(Boolean);
+    await attempt(async () => props.created(await create<Webhook>('/v1/webhooks', { url: String(form.get('url')).trim(), ...(events.length ? { events } : {}) })));
+  };
+  return (
+    <Dialog title={t('webhooks.new')} close={props.close}>
+      <form onSubmit={submit}>
+        <label class="field"><span>{t('webhooks.url')}</span><input class="input" name="url" type="url" required placeholder="https://" /></label>
+        <label class="field"><span>{t('webhooks.patterns')}</span><input class="input" name="events" placeholder="delivery.*, courier.sos" /></label>
+        <button type="submit" class="button primary big">{t('webhooks.create')}</button>
+      </form>
+    </Dialog>
+  );
+}

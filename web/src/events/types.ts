@@ -1,0 +1,46 @@
+/** Events and webhooks as the API tells them. */
+import type { Position } from '../fleet/types';
+
+export interface WaylogEvent {
+  id: string;
+  type: string;
+  at: string;
+  courier_id?: string | null;
+  delivery_id?: string | null;
+  geofence_id?: string | null;
+  position?: { lat: number; lon: number } | null;
+  evidence?: Evidence | null;
+}
+
+export interface Evidence {
+  rule?: string;
+  version?: number;
+  fixes?: Pick<Position, 'lat' | 'lon' | 'fix_time' | 'accuracy_m'>[];
+  [measure: string]: unknown;
+}
+
+export interface Webhook {
+  id: string;
+  url: string;
+  events?: string[];
+  enabled?: boolean;
+  /** Why it was switched off, if it was. */
+  disabled_reason?: string | null;
+  health?: 'ok' | 'failing' | 'disabled' | null;
+  pending?: number | null;
+  last_error?: string | null;
+  last_success_at?: string | null;
+  secret?: string;
+}
+
+export interface Attempt {
+  id: string;
+  event_id: string;
+  event_type?: string | null;
+  at: string;
+  /** HTTP status of the answer; `null` when there was none. */
+  status: number | null;
+  duration_ms?: number | null;
+  error?: string | null;
+  attempt?: number | null;
+}
