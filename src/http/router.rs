@@ -50,7 +50,6 @@ pub struct Parts {
 }
 
 /// One router of all parts.
-#[must_use]
 pub fn assemble(parts: Parts, access: Arc<Access>, request_timeout: Duration) -> Router {
     let (api, mut document) = parts.api.split_for_parts();
     let (uploads, upload_document) = parts.uploads.split_for_parts();
