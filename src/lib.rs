@@ -5,5 +5,6 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod lifecycle;
+pub mod roads;
 pub mod stream;
 pub mod telemetry;
