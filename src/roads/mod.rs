@@ -31,7 +31,8 @@ use self::cache::Prepared;
 use self::osm::Source;
 use self::router::Router;
 use crate::config::RoadsConfig;
-use crate::domain::{Position, Vehicle, geo};
+use crate::domain::eta::{self, Ahead, Eta, Pace};
+use crate::domain::{Position, UnixMs, Vehicle, geo};
 
 /// How much longer a way by road is than the straight line, where there is no road graph.
 const DETOUR: f64 = 1.4;
@@ -151,6 +152,37 @@ impl Roads {
     #[must_use]
     pub fn travel_time(&self, from: Position, to: Position, vehicle: Option<Vehicle>) -> f64 {
         self.travel(from, to, vehicle).duration_s
+    }
+
+    /// When a courier who was at `from` at the time `at` will be at the last of `stops`, which are
+    /// all open stops of the run in their order, the next one first; `None` without a stop.
+    ///
+    /// `pace` is the courier's own; it is fed by the way, so call this with the courier's positions
+    /// in the order of their time, every ten seconds or more seldom, and keep it.
+    #[must_use]
+    pub fn eta(
+        &self,
+        at: UnixMs,
+        from: Position,
+        stops: &[Position],
+        vehicle: Option<Vehicle>,
+        pace: &mut Pace,
+    ) -> Option<Eta> {
+        let (&next, later) = stops.split_first()?;
+        let first_s = self.travel_time(from, next, vehicle);
+        let legs = stops
+            .windows(2)
+            .map(|leg| self.travel_time(leg[0], leg[1], vehicle));
+        let drive_s = first_s + legs.sum::<f64>();
+        pace.observe(at, next, first_s);
+        Some(eta::estimate(
+            at,
+            Ahead {
+                drive_s,
+                stops_before: later.len(),
+            },
+            pace,
+        ))
     }
 
     /// Vertices and pieces of the graph, for a log line.
