@@ -30,6 +30,7 @@ pub mod directory;
 pub mod domain;
 pub mod http;
 pub mod lifecycle;
+pub mod roads;
 pub mod stream;
 pub mod telemetry;
 

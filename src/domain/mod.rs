@@ -5,6 +5,7 @@
 
 pub mod courier;
 pub mod delivery;
+pub mod eta;
 pub mod fix;
 pub mod fix_batch;
 pub mod geo;
@@ -15,6 +16,7 @@ pub mod unix_ms;
 
 pub use courier::{Courier, SpeedUnit, Vehicle};
 pub use delivery::{Delivery, DeliveryStatus, Place, TimelineEntry, Window};
+pub use eta::Eta;
 pub use fix::Fix;
 pub use fix_batch::FixBatch;
 pub use geofence::{Geofence, GeofenceEvent, Shape};
