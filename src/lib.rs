@@ -1,6 +1,7 @@
 //! Waylog: self-hosted delivery-location tracking around a durable log.
 
 pub mod access;
+pub mod analytics;
 pub mod clock;
 pub mod config;
 pub mod directory;
