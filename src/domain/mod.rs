@@ -12,6 +12,7 @@ pub mod geo;
 pub mod geofence;
 pub mod ids;
 pub mod position;
+pub mod trip;
 pub mod unix_ms;
 
 pub use courier::{Courier, SpeedUnit, Vehicle};
@@ -22,4 +23,5 @@ pub use fix_batch::FixBatch;
 pub use geofence::{Geofence, GeofenceEvent, Shape};
 pub use ids::{CourierId, DeliveryId, GeofenceId, IdError};
 pub use position::{Position, PositionError};
+pub use trip::{Run, Stop, Tracker, Trip, TripRules};
 pub use unix_ms::UnixMs;

@@ -109,6 +109,8 @@ catalogue! {
         "Time of one flush transaction.";
     ANALYTICS_DATABASE_UP = "waylog_analytics_database_up", Gauge, &[],
         "1 while the sink reaches Postgres.";
+    ANALYTICS_OFFSETS_LOST = "waylog_analytics_offsets_lost_total", Counter, BARE,
+        "Records that retention deleted before the sink had read them.";
     // notifications
     NOTIFICATIONS_EVENTS = "waylog_notifications_events_total", Counter, &[],
         "Events recorded, by type.";

@@ -1,0 +1,161 @@
+-- What analytics keeps: every fix exactly once, in track segments; and how analysts read them.
+--
+-- A track segment is one row for one courier and one flush: the columns of its fixes as arrays, in
+-- the order of fix_time. Invariants, kept by the sink in the transaction that also moves
+-- stream_offset:
+--   * a fix is known by (courier_id, fix_time), and stands in one segment only;
+--   * a segment lies within one UTC day, the day of its partition;
+--   * its arrays are `fixes` long, or null where nothing is known for any of its fixes.
+-- Two segments of a courier may overlap in time where fixes came late, but no two end at the same
+-- instant, which the primary key also guards.
+
+create schema analytics;
+
+create table public.track_segment (
+    courier_id    text collate "C" not null,
+    day           date not null,
+    segment_from  timestamptz not null,
+    segment_to    timestamptz not null,
+    fixes         integer not null constraint track_segment_not_empty check (fixes > 0),
+    lat_min       double precision not null,
+    lat_max       double precision not null,
+    lon_min       double precision not null,
+    lon_max       double precision not null,
+    received_from timestamptz not null,
+    received_to   timestamptz not null,
+    fix_time_ms   integer[] not null,
+    lat_e7        integer[] not null,
+    lon_e7        integer[] not null,
+    accuracy_dm   integer[],
+    speed_cmps    integer[],
+    heading_ddeg  smallint[],
+    altitude_dm   integer[],
+    battery_pct   smallint[],
+    primary key (courier_id, segment_to, day)
+) partition by range (day);
+
+comment on table public.track_segment is 'Fixes of one courier in one flush or merge, columns as arrays, partitioned by UTC day. Read it through the view fix or the function fixes().';
+comment on column public.track_segment.courier_id is 'Courier.';
+comment on column public.track_segment.day is 'UTC day of all its fixes; the key of the partition.';
+comment on column public.track_segment.segment_from is 'fix_time of its first fix, UTC.';
+comment on column public.track_segment.segment_to is 'fix_time of its last fix, UTC.';
+comment on column public.track_segment.fixes is 'How many fixes it holds.';
+comment on column public.track_segment.lat_min is 'Southern edge of its bounding box, degrees.';
+comment on column public.track_segment.lat_max is 'Northern edge of its bounding box, degrees.';
+comment on column public.track_segment.lon_min is 'Western edge of its bounding box, degrees; a track across the antimeridian spans from -180 to 180.';
+comment on column public.track_segment.lon_max is 'Eastern edge of its bounding box, degrees.';
+comment on column public.track_segment.received_from is 'When the first of its uploads was received, UTC.';
+comment on column public.track_segment.received_to is 'When the last of its uploads was received, UTC.';
+comment on column public.track_segment.fix_time_ms is 'Device GPS times, milliseconds since midnight UTC of day, ascending.';
+comment on column public.track_segment.lat_e7 is 'Latitudes, 1e-7 degrees.';
+comment on column public.track_segment.lon_e7 is 'Longitudes, 1e-7 degrees.';
+comment on column public.track_segment.accuracy_dm is 'Radii of accuracy, decimetres; null: unknown.';
+comment on column public.track_segment.speed_cmps is 'Speeds over ground, centimetres per second; null: unknown.';
+comment on column public.track_segment.heading_ddeg is 'Headings, tenths of a degree, 0 north, clockwise; null: unknown.';
+comment on column public.track_segment.altitude_dm is 'Altitudes, decimetres; null: unknown.';
+comment on column public.track_segment.battery_pct is 'Battery charges, percent; null: unknown.';
+
+-- A day's partition. It is made aside and attached, which blocks no reader; `create table …
+-- partition of` would wait for every open SELECT and hold up the sink meanwhile.
+create function analytics.ensure_day(of_day date) returns boolean language plpgsql as $$
+declare
+    partition_name text := 'track_segment_' || to_char(of_day, 'YYYYMMDD');
+    array_column   text;
+begin
+    perform pg_advisory_xact_lock(hashtext('waylog track_segment'));
+    if to_regclass(format('public.%I', partition_name)) is not null then
+        return false;
+    end if;
+    execute format('create table public.%I (like public.track_segment including all)', partition_name);
+    -- Segments of up to about 140 fixes stay in their row; merged ones go out of line, compressed.
+    execute format('alter table public.%I set (toast_tuple_target = 4080)', partition_name);
+    begin
+        foreach array_column in array array['fix_time_ms', 'lat_e7', 'lon_e7', 'accuracy_dm',
+            'speed_cmps', 'heading_ddeg', 'altitude_dm', 'battery_pct'] loop
+            execute format('alter table public.%I alter %I set compression lz4',
+                partition_name, array_column);
+        end loop;
+    exception when feature_not_supported then
+        null; -- this Postgres was built without lz4: pglz serves, only slower
+    end;
+    execute format('create index on public.%I using brin (segment_from, segment_to) with (pages_per_range = 16)',
+        partition_name);
+    execute format('alter table public.track_segment attach partition public.%I for values from (%L) to (%L)',
+        partition_name, of_day, of_day + 1);
+    return true;
+end $$;
+comment on function analytics.ensure_day(date) is 'Makes the partition of a UTC day unless it exists.';
+
+-- One row a fix. The arrays are unnested side by side in the select list, which decodes twice as
+-- fast as in the from clause; conditions on courier_id, day, segment_from and segment_to reach the
+-- table below and prune. Conditions on fix_time do not: use fixes(), which adds the others.
+create view public.fix as
+    select courier_id,
+           (day::timestamp at time zone 'UTC') + interval '1 millisecond' * fix_time_ms as fix_time,
+           lat_e7 / 1e7::double precision as lat,
+           lon_e7 / 1e7::double precision as lon,
+           accuracy_dm / 10::double precision as accuracy_m,
+           speed_cmps / 100::double precision as speed_mps,
+           heading_ddeg / 10::double precision as heading_deg,
+           altitude_dm / 10::double precision as altitude_m,
+           battery_pct,
+           day, segment_from, segment_to
+      from (select courier_id, day, segment_from, segment_to,
+                   unnest(fix_time_ms) as fix_time_ms,
+                   unnest(lat_e7) as lat_e7,
+                   unnest(lon_e7) as lon_e7,
+                   unnest(accuracy_dm) as accuracy_dm,
+                   unnest(speed_cmps) as speed_cmps,
+                   unnest(heading_ddeg) as heading_ddeg,
+                   unnest(altitude_dm) as altitude_dm,
+                   unnest(battery_pct) as battery_pct
+              from public.track_segment) segment;
+comment on view public.fix is 'One row a fix. Give day, segment_from or segment_to besides fix_time, or use fixes(), so that only the segments needed are read.';
+comment on column public.fix.courier_id is 'Courier.';
+comment on column public.fix.fix_time is 'Device GPS time, UTC, to the millisecond.';
+comment on column public.fix.lat is 'Latitude, WGS 84 degrees.';
+comment on column public.fix.lon is 'Longitude, WGS 84 degrees.';
+comment on column public.fix.accuracy_m is 'Radius of accuracy, metres; null: unknown.';
+comment on column public.fix.speed_mps is 'Speed over ground, metres per second; null: unknown.';
+comment on column public.fix.heading_deg is 'Heading, degrees, 0 north, clockwise; null: unknown.';
+comment on column public.fix.altitude_m is 'Altitude, metres; null: unknown.';
+comment on column public.fix.battery_pct is 'Battery charge, percent; null: unknown.';
+comment on column public.fix.day is 'UTC day of fix_time; prunes partitions.';
+comment on column public.fix.segment_from is 'fix_time of the first fix in the same segment, UTC; prunes segments.';
+comment on column public.fix.segment_to is 'fix_time of the last fix in the same segment, UTC; prunes segments by index.';
+
+-- Inlined by the planner: `not strict`, one select, so that partitions and the index are pruned.
+create function public.fixes(courier_id text, from_time timestamptz, to_time timestamptz)
+returns setof public.fix language sql stable parallel safe as $$
+    select * from public.fix f
+     where (f.courier_id = $1 or $1 is null)
+       and f.day >= (from_time at time zone 'UTC')::date
+       and f.day <= (to_time at time zone 'UTC')::date
+       and f.segment_to >= from_time
+       and f.segment_from < to_time
+       and f.fix_time >= from_time
+       and f.fix_time < to_time
+$$;
+comment on function public.fixes(text, timestamptz, timestamptz) is 'Fixes of a courier (null: of all) from from_time on and before to_time, in no order; reads only the segments needed.';
+
+-- Analysts ---------------------------------------------------------------------------------------
+
+-- Roles belong to the whole server. Where we may not make one, an administrator does it, and
+-- grants what stands below.
+do $$ begin
+    if not exists (select from pg_roles where rolname = 'waylog_analyst') then
+        create role waylog_analyst nologin;
+    end if;
+exception
+    when duplicate_object or unique_violation then null;
+    when insufficient_privilege then
+        raise notice 'role waylog_analyst cannot be created: ask an administrator of this Postgres';
+end $$;
+do $$ begin
+    if exists (select from pg_roles where rolname = 'waylog_analyst') then
+        grant usage on schema public to waylog_analyst;
+        grant select on public.track_segment, public.fix, public.event, public.courier,
+            public.delivery, public.stream_offset to waylog_analyst;
+        grant execute on function public.fixes(text, timestamptz, timestamptz) to waylog_analyst;
+    end if;
+end $$;

@@ -1,0 +1,345 @@
+//! The sink: reads the log as group `analytics` and hands it to Postgres, flush by flush.
+//!
+//! Two tasks, so that one flush is collected while the one before is written:
+//!
+//! ```text
+//!   consumer ──poll──▶ Sink: decode, group by courier ──Flush──▶ Writer: dedupe, COPY, offsets
+//!                        ▲                                           │
+//!                        └───────────────── Outcome ─────────────────┘
+//! ```
+//!
+//! Invariants:
+//! - at most one flush is collected and one written: memory is bounded, and while Postgres is away
+//!   the consumer is simply not polled;
+//! - whenever Postgres stands elsewhere than expected (another member, a rebalance, an answer lost
+//!   on the way), everything collected is dropped and reading goes on where Postgres stands.
+
+mod copy;
+mod flush;
+mod newest;
+mod offsets;
+mod poison;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics::{counter, gauge};
+use sqlx::PgPool;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::flush::Flush;
+use self::offsets::Offsets;
+use self::writer::{Outcome, Writer};
+use crate::analytics::columns::DAY_MS;
+use crate::clock::SharedClock;
+use crate::config::AnalyticsConfig;
+use crate::domain::UnixMs;
+use crate::stream::{
+    CommitError, Consumer, Log, Offset, Partition, PollError, SeekTo, StreamEvent,
+    TOPIC_DELIVERY_LOCATION,
+};
+use crate::telemetry::metrics::{ANALYTICS_DATABASE_UP, ANALYTICS_OFFSETS_LOST};
+
+/// The consumer group's name.
+pub const GROUP: &str = "analytics";
+
+/// Longest wait for records when nothing else is due.
+const POLL: Duration = Duration::from_secs(1);
+/// Pause after a failed poll or while Postgres cannot be asked.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the last flushes may take at the end.
+const FINISH: Duration = Duration::from_secs(10);
+/// How long leaving the group may take at the end.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A member of the group.
+pub(super) struct Sink {
+    config: AnalyticsConfig,
+    log: Arc<dyn Log>,
+    clock: SharedClock,
+    pool: PgPool,
+}
+
+impl Sink {
+    pub(super) fn new(
+        config: AnalyticsConfig,
+        log: Arc<dyn Log>,
+        clock: SharedClock,
+        pool: PgPool,
+    ) -> Self {
+        Self {
+            config,
+            log,
+            clock,
+            pool,
+        }
+    }
+
+    /// Runs until `stop`; what was collected by then is written if Postgres answers.
+    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let stream_id = self
+            .log
+            .stream_id(TOPIC_DELIVERY_LOCATION)
+            .context("name the stream")?;
+        let offsets = Offsets::new(self.pool.clone(), &stream_id);
+        let consumer = self
+            .log
+            .subscribe(TOPIC_DELIVERY_LOCATION, GROUP, Arc::new(offsets.clone()))
+            .await
+            .context("join the group analytics")?;
+
+        let mut writer = Writer::new(self.pool, offsets.clone(), self.log.clone());
+        let (to_write, mut flushes) = mpsc::channel::<Flush>(1);
+        let (to_sink, outcomes) = mpsc::channel(1);
+        let writer_stop = stop.clone();
+        let writing = tokio::spawn(async move {
+            while let Some(flush) = flushes.recv().await {
+                let outcome = writer.write(flush, &writer_stop).await;
+                if to_sink.send(outcome).await.is_err() {
+                    break;
+                }
+            }
+        });
+
+        let mut reader = Reader {
+            config: self.config,
+            clock: self.clock,
+            consumer,
+            offsets,
+            positions: BTreeMap::new(),
+            collected: Flush::default(),
+            since: Instant::now(),
+            in_flight: None,
+            to_write,
+            outcomes,
+        };
+        let done = reader.read(&stop).await;
+        match tokio::time::timeout(FINISH, reader.finish()).await {
+            Ok(finished) => finished?,
+            Err(_) => tracing::warn!("Postgres took too long; the log keeps what is not written"),
+        }
+        reader.consumer.close(CLOSE).await;
+        drop(reader.to_write);
+        writing.abort();
+        done
+    }
+}
+
+/// Collects flushes and keeps account of what Postgres will have.
+struct Reader {
+    config: AnalyticsConfig,
+    clock: SharedClock,
+    consumer: Box<dyn Consumer>,
+    offsets: Offsets,
+    /// Partitions that are ours, and where Postgres stands once the flush in flight is stored.
+    positions: BTreeMap<Partition, Offset>,
+    collected: Flush,
+    /// When the first record of `collected` was taken.
+    since: Instant,
+    /// What to commit once the flush in flight is stored.
+    in_flight: Option<BTreeMap<Partition, Offset>>,
+    to_write: mpsc::Sender<Flush>,
+    outcomes: mpsc::Receiver<Outcome>,
+}
+
+impl Reader {
+    async fn read(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            if self.in_flight.is_none() && self.is_due() {
+                self.hand_over().await?;
+            }
+            let room = !self.is_full();
+            let wait = self.until_due();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(outcome) = self.outcomes.recv(), if self.in_flight.is_some() => {
+                    self.settle(outcome, stop).await;
+                }
+                event = self.consumer.poll(wait), if room => match event {
+                    Ok(event) => self.take(event, stop).await,
+                    Err(error) => pause_after(&error, stop).await,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, event: StreamEvent, stop: &CancellationToken) {
+        match event {
+            StreamEvent::Records {
+                partition, records, ..
+            } => {
+                let Some(expected) = self.positions.get(&partition) else {
+                    return;
+                };
+                if self.collected.is_empty() {
+                    self.since = Instant::now();
+                }
+                let oldest = i64::from(self.config.retention_days).saturating_mul(DAY_MS);
+                let oldest = UnixMs(self.clock.now_ms()).plus_ms(-oldest);
+                self.collected.add(partition, *expected, &records, oldest);
+            }
+            StreamEvent::Assigned { partitions, .. } => {
+                for (partition, offset) in partitions {
+                    self.positions.insert(partition, offset);
+                }
+                self.find_place(stop).await;
+            }
+            StreamEvent::Revoked { partitions } => {
+                for partition in partitions {
+                    self.positions.remove(&partition);
+                }
+                self.find_place(stop).await;
+            }
+            StreamEvent::OffsetLost {
+                partition,
+                from,
+                to,
+            } => {
+                tracing::error!(%partition, %from, %to, "retention has deleted records that the sink had not read");
+                counter!(ANALYTICS_OFFSETS_LOST).increment(to.0.saturating_sub(from.0));
+            }
+            StreamEvent::Idle => {}
+        }
+    }
+
+    /// Drops what is collected and goes on where Postgres stands. Waits while Postgres is away.
+    async fn find_place(&mut self, stop: &CancellationToken) {
+        self.collected = Flush::default();
+        if self.in_flight.is_some() {
+            // Whatever becomes of it, afterwards Postgres is asked again.
+            match self.outcomes.recv().await {
+                Some(Outcome::Stored) => self.commit().await,
+                _ => self.in_flight = None,
+            }
+        }
+        while !stop.is_cancelled() {
+            match self.try_find_place().await {
+                Ok(()) => return,
+                Err(error) => {
+                    gauge!(ANALYTICS_DATABASE_UP).set(0);
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "the sink cannot find its place yet; will try again"
+                    );
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    async fn try_find_place(&mut self) -> anyhow::Result<()> {
+        let partitions: Vec<Partition> = self.positions.keys().copied().collect();
+        let mut known = self.offsets.load(&partitions).await?;
+        for partition in &partitions {
+            if !known.contains_key(partition) {
+                let earliest = self.consumer.seek(*partition, SeekTo::Earliest).await?;
+                self.offsets.enter(*partition, earliest).await?;
+            }
+        }
+        if known.len() < partitions.len() {
+            known = self.offsets.load(&partitions).await?;
+        }
+        for (partition, end) in self.consumer.end_offsets().await? {
+            if let Some(next) = known.get_mut(&partition).filter(|next| **next > end) {
+                tracing::error!(%partition, %next, %end, "Postgres has read further than the log reaches; the log has lost records. Going on at its end");
+                self.offsets.pull_back(partition, *next, end).await?;
+                *next = end;
+            }
+        }
+        for (partition, next) in known {
+            self.consumer.seek(partition, SeekTo::Offset(next)).await?;
+            self.positions.insert(partition, next);
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&mut self) -> anyhow::Result<()> {
+        let flush = std::mem::take(&mut self.collected);
+        let next = flush.spans.iter().map(|(p, span)| (*p, span.next));
+        let next: BTreeMap<Partition, Offset> = next.collect();
+        self.positions.extend(next.iter().map(|(p, n)| (*p, *n)));
+        self.in_flight = Some(next);
+        self.to_write
+            .send(flush)
+            .await
+            .context("the writer has ended")
+    }
+
+    async fn settle(&mut self, outcome: Outcome, stop: &CancellationToken) {
+        match outcome {
+            Outcome::Stored => self.commit().await,
+            Outcome::Overtaken => {
+                tracing::info!("another member was faster; reading on where Postgres stands");
+                self.in_flight = None;
+                self.find_place(stop).await;
+            }
+            Outcome::Stopped => self.in_flight = None,
+        }
+    }
+
+    /// Tells the log how far Postgres is: a hint for its metrics and its retention.
+    async fn commit(&mut self) {
+        for (partition, next) in self.in_flight.take().unwrap_or_default() {
+            match self.consumer.commit(partition, next).await {
+                Ok(()) => {}
+                Err(CommitError::Stale(_)) => {
+                    tracing::debug!(%partition, "the partition has moved on")
+                }
+                Err(error) => {
+                    tracing::warn!(%partition, %error, "the group's offset was not stored")
+                }
+            }
+        }
+    }
+
+    /// Writes what is left, if Postgres answers at once.
+    async fn finish(&mut self) -> anyhow::Result<()> {
+        loop {
+            if self.in_flight.is_some() {
+                match self.outcomes.recv().await {
+                    Some(Outcome::Stored) => self.commit().await,
+                    _ => return Ok(()),
+                }
+            }
+            if self.collected.is_empty() {
+                return Ok(());
+            }
+            self.hand_over().await?;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.collected.fixes >= self.config.flush_fixes
+            || self.collected.bytes >= self.config.flush_mib << 20
+    }
+
+    fn is_due(&self) -> bool {
+        !self.collected.is_empty() && (self.is_full() || self.until_due().is_zero())
+    }
+
+    fn until_due(&self) -> Duration {
+        if self.collected.is_empty() {
+            return POLL;
+        }
+        let after = Duration::from_millis(self.config.flush_after_ms);
+        after.saturating_sub(self.since.elapsed()).min(POLL)
+    }
+}
+
+async fn pause_after(error: &PollError, stop: &CancellationToken) {
+    tracing::warn!(%error, "the sink cannot read the log; will try again");
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(PAUSE) => {}
+    }
+}
