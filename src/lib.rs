@@ -23,11 +23,8 @@
 //! - Slices never import one another: only the log, the Directory and Postgres join them.
 
 pub mod access;
-<<<<<<< HEAD
-pub mod cli;
-=======
 pub mod analytics;
->>>>>>> analytics
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod directory;
