@@ -2,14 +2,16 @@
 //! that names a concrete backend.
 //!
 //! Start: Postgres → migrations → Directory → log (recover) → consumers → router → bind → ready.
-//! Stop: unready → stop accepting → drain → consumers commit → sync the log → Postgres.
+//! Stop: unready → stop accepting → consumers commit → drain ingest → sync the log → Postgres.
 //!
 //! Where Postgres is away at the start, the Directory comes from its snapshot, ingest and live map
 //! get ready, and migrations and the rest follow when it is back.
 
 mod database;
+mod listeners;
 mod operator;
 mod roles;
+mod slices;
 mod stream_routes;
 
 use std::sync::Arc;
@@ -17,9 +19,149 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio_util::sync::CancellationToken;
 
 pub use roles::{Role, Roles};
 
+use crate::access::Access;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Backend, Config};
+use crate::directory::{self, Directory};
 use crate::lifecycle::Lifecycle;
+use crate::local_postgres::LocalPostgres;
+use crate::stream::Log;
+use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
+use crate::telemetry;
+use slices::Slices;
+
+/// Runs the server until the lifecycle's soft stop, then winds it down in order.
+///
+/// # Errors
+/// If something that the server cannot be without does not start; the message names the setting.
+pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::Result<()> {
+    let metrics = telemetry::init_metrics()?;
+    let clock = SystemClock::shared();
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("make data_dir {}", config.data_dir.display()))?;
+    let log = open_log(&config, &clock)?;
+    if let Some(embedded) = &log.embedded {
+        let (embedded, owner) = (embedded.clone(), lifecycle.clone());
+        tokio::spawn(async move { owner.fail(embedded.failed().await) });
+    }
+    let local = match &config.database.url {
+        Some(_) => None,
+        None => Some(LocalPostgres::start(&config.data_dir).await?),
+    };
+    let url = match (&config.database.url, &local) {
+        (Some(url), _) => url.expose().to_owned(),
+        (None, Some(local)) => local.url().to_owned(),
+        (None, None) => unreachable!("a private cluster was started above"),
+    };
+    let pool = database::pool(&config.database, &url)?;
+    let migrated = database::migrate_at_start(&pool).await?;
+
+    let directory = Directory::new();
+    let sync = directory::Sync::new(
+        pool.clone(),
+        directory.clone(),
+        clock.clone(),
+        config.data_dir.clone(),
+    );
+    let filled = sync.load_or_snapshot().await?;
+    tracing::info!(?filled, migrated, "the Directory is filled");
+
+    let listeners = listeners::Listeners::bind(&config.http)?;
+    let public_url: Arc<str> = listeners.public_url(&config.http).into();
+    let access = Access::new(
+        &config,
+        directory.clone(),
+        sync.clone(),
+        pool.clone(),
+        clock.clone(),
+    );
+    let ready = Arc::new(AtomicBool::new(false));
+    let operator = operator::Operator { pool: pool.clone(), metrics, ready: ready.clone() };
+    let slices = Slices::build(slices::Ground {
+        config: &config,
+        roles: &roles,
+        log: log.shared.clone(),
+        directory,
+        sync: sync.clone(),
+        access: access.clone(),
+        clock,
+        pool: pool.clone(),
+        public_url,
+    })?;
+
+    // Consumers outlive the listeners: they store what the last requests appended.
+    let consumers = CancellationToken::new();
+    slices.prepare().await?;
+    slices.spawn(&lifecycle, &consumers, (!migrated).then(|| pool.clone()));
+    let stop = lifecycle.soft();
+    lifecycle.spawn("directory", sync.run(consumers.clone()));
+    let router = slices.router(&config, access, operator.probes(), log.shared.clone())?;
+    let serving = listeners.serve(&config.http, router, operator.probes(), &lifecycle);
+
+    slices.wait_until_restored(&stop).await;
+    ready.store(true, Ordering::SeqCst);
+    println!("listening on {}", serving.url);
+
+    stop.cancelled().await;
+    ready.store(false, Ordering::SeqCst);
+    serving.closed().await;
+    consumers.cancel();
+    lifecycle.finish().await;
+    if let Err(error) = log.shared.close().await {
+        lifecycle.fail(format!("close the log: {error}"));
+    }
+    pool.close().await;
+    if let Some(local) = local {
+        local.stop().await;
+    }
+    Ok(())
+}
+
+/// The log behind the seam, and what only its backend can say.
+struct OpenedLog {
+    shared: Arc<dyn Log>,
+    embedded: Option<Arc<EmbeddedLog>>,
+}
+
+fn open_log(config: &Config, clock: &SharedClock) -> anyhow::Result<OpenedLog> {
+    match config.stream.backend {
+        Backend::Embedded => {
+            let log = EmbeddedLog::open(embedded_options(config), clock.clone())?;
+            Ok(OpenedLog { shared: log.clone(), embedded: Some(log) })
+        }
+        Backend::Kafka => anyhow::bail!(
+            "stream.backend = \"kafka\" is not part of this build; use \"embedded\""
+        ),
+    }
+}
+
+/// The embedded log's options as the settings have them.
+fn embedded_options(config: &Config) -> EmbeddedLogOptions {
+    const GIB: u64 = 1 << 30;
+    let settings = &config.stream.embedded;
+    let mut options = EmbeddedLogOptions::new(config.data_dir.join("log"), config.stream.partitions);
+    options.sync_threads = settings.sync_threads;
+    options.min_sync_interval = Duration::from_millis(settings.min_sync_interval_ms);
+    options.ring_bytes = (settings.ring_mib << 20) / config.stream.partitions as usize;
+    options.retention.age = Duration::from_secs(settings.retention_hours * 3600);
+    options.retention.bytes = settings.retention_gib * GIB;
+    options.retention.hard_cap_bytes = settings.hard_cap_gib * GIB;
+    options.protected = slices::protected_groups();
+    options
+}
+
+/// Brings the database to this version's schema, for `waylog migrate`.
+///
+/// # Errors
+/// If there is no `database.url`, or Postgres does not answer.
+pub async fn migrate_once(config: &Config) -> anyhow::Result<()> {
+    let url = config.database.url.as_ref().context(
+        "database.url is not set; the private cluster is migrated whenever `waylog serve` starts",
+    )?;
+    let pool = database::pool(&config.database, url.expose())?;
+    database::migrate(&pool).await.context("migrate the database")
+}

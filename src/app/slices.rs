@@ -1,0 +1,212 @@
+//! The slices of this process: made from the same ground, run as its tasks, joined to one router.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use rand::SeedableRng;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::roles::{Role, Roles};
+use super::{database, stream_routes};
+use crate::access::Access;
+use crate::analytics::{self, Analytics};
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::directory::{self, Directory};
+use crate::dispatch::Dispatch;
+use crate::http;
+use crate::ingest::Ingest;
+use crate::lifecycle::Lifecycle;
+use crate::live_map::{self, LiveMap};
+use crate::notifications::Notifications;
+use crate::stream::embedded::ProtectedGroup;
+use crate::stream::{Log, TOPIC_DELIVERY_LOCATION};
+
+/// How often the start looks whether positions are restored.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What every slice is made of.
+pub(super) struct Ground<'a> {
+    pub(super) config: &'a Config,
+    pub(super) roles: &'a Roles,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) sync: directory::Sync,
+    pub(super) access: Arc<Access>,
+    pub(super) clock: SharedClock,
+    pub(super) pool: PgPool,
+    pub(super) public_url: Arc<str>,
+}
+
+/// The slices that this process has.
+pub(super) struct Slices {
+    ingest: Option<Ingest>,
+    live_map: Option<LiveMap>,
+    analytics: Option<Analytics>,
+    notifications: Option<Notifications>,
+    dispatch: Option<Dispatch>,
+    directory: Arc<Directory>,
+}
+
+/// Groups whose unread records the log never deletes.
+pub(super) fn protected_groups() -> Vec<ProtectedGroup> {
+    vec![ProtectedGroup {
+        topic: TOPIC_DELIVERY_LOCATION.to_owned(),
+        group: analytics::GROUP.to_owned(),
+    }]
+}
+
+impl Slices {
+    pub(super) fn build(ground: Ground<'_>) -> anyhow::Result<Self> {
+        let Ground { config, roles, log, directory, sync, access, clock, pool, public_url } = ground;
+        let body_timeout = Duration::from_secs(config.http.request_timeout_s);
+        let ingest = roles.has(Role::Ingest).then(|| {
+            Ingest::new(
+                &config.ingest,
+                body_timeout,
+                log.clone(),
+                directory.clone(),
+                access.clone(),
+                clock.clone(),
+            )
+        });
+        let live_map = roles.has(Role::LiveMap).then(|| {
+            let parts = live_map::Parts {
+                log: log.clone(),
+                directory: directory.clone(),
+                access: access.clone(),
+                clock: clock.clone(),
+                public_url: public_url.clone(),
+                rng: random(),
+            };
+            LiveMap::new(config, parts)
+        });
+        let analytics = roles.has(Role::Analytics).then(|| {
+            Analytics::new(
+                &config.analytics,
+                log.clone(),
+                directory.clone(),
+                clock.clone(),
+                pool.clone(),
+            )
+        });
+        let notifications = roles.has(Role::Notifications).then(|| {
+            Notifications::new(
+                &config.notifications,
+                log,
+                directory.clone(),
+                clock.clone(),
+                pool.clone(),
+                random(),
+            )
+        });
+        let dispatch = roles
+            .has(Role::Dispatch)
+            .then(|| Dispatch::new(config, pool, directory.clone(), sync, access, clock, public_url));
+        Ok(Self {
+            ingest: ingest.transpose()?,
+            live_map,
+            analytics,
+            notifications,
+            dispatch,
+            directory,
+        })
+    }
+
+    /// What must be known before the first phone is let in.
+    pub(super) async fn prepare(&self) -> anyhow::Result<()> {
+        if let Some(ingest) = &self.ingest {
+            let records = ingest.rebuild().await?;
+            tracing::info!(records, "duplicates are known again");
+        }
+        Ok(())
+    }
+
+    /// Starts the tasks. With `unmigrated`, those that write to Postgres wait until its schema is
+    /// this version's.
+    pub(super) fn spawn(
+        &self,
+        lifecycle: &Lifecycle,
+        stop: &CancellationToken,
+        unmigrated: Option<PgPool>,
+    ) {
+        if let Some(ingest) = self.ingest.clone() {
+            lifecycle.spawn("ingest", ingest.run(stop.clone()));
+        }
+        if let Some(live_map) = self.live_map.clone() {
+            // Sockets are sent away while the listeners drain, or these would never end.
+            lifecycle.spawn("live map", live_map.run(lifecycle.soft()));
+        }
+        let (analytics, notifications) = (self.analytics.clone(), self.notifications.clone());
+        let dispatch = self.dispatch.clone();
+        let (owner, stop) = (lifecycle.clone(), stop.clone());
+        lifecycle.spawn("start of what needs Postgres", async move {
+            if let Some(pool) = unmigrated
+                && !database::migrate_when_back(&pool, &stop).await?
+            {
+                return Ok(());
+            }
+            if let Some(analytics) = analytics {
+                owner.spawn("analytics", analytics.run(stop.clone()));
+            }
+            if let Some(notifications) = notifications {
+                owner.spawn("notifications", notifications.run(stop.clone()));
+            }
+            if let Some(dispatch) = dispatch {
+                owner.spawn("dispatch", dispatch.run(stop));
+            }
+            Ok(())
+        });
+    }
+
+    /// Waits until the live map knows the positions of before the start.
+    pub(super) async fn wait_until_restored(&self, stop: &CancellationToken) {
+        let Some(live_map) = &self.live_map else { return };
+        while !live_map.is_restored() && !stop.is_cancelled() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// All routes of this process.
+    pub(super) fn router(
+        &self,
+        config: &Config,
+        access: Arc<Access>,
+        probes: Router,
+        log: Arc<dyn Log>,
+    ) -> anyhow::Result<Router> {
+        let mut pages = Router::new();
+        if self.dispatch.is_some() {
+            let basemap = http::basemap_routes(&config.web, self.directory.clone())?;
+            pages = http::page_routes().merge(basemap);
+        }
+        let own_probes = config.http.operator_listen.is_some();
+        let parts = http::Parts {
+            api: self.api(log),
+            uploads: self.ingest.as_ref().map_or_else(OpenApiRouter::new, Ingest::routes),
+            live: self.live_map.as_ref().map_or_else(OpenApiRouter::new, LiveMap::routes),
+            pages,
+            probes: if own_probes { Router::new() } else { probes },
+        };
+        let timeout = Duration::from_secs(config.http.request_timeout_s);
+        Ok(http::assemble(parts, access, timeout))
+    }
+
+    fn api(&self, log: Arc<dyn Log>) -> OpenApiRouter {
+        let mut api = stream_routes::routes(log);
+        if let Some(dispatch) = &self.dispatch {
+            api = api.merge(dispatch.routes());
+        }
+        if let Some(analytics) = &self.analytics {
+            api = api.merge(analytics.routes());
+        }
+        if let Some(notifications) = &self.notifications {
+            api = api.merge(notifications.routes());
+        }
+        api
+    }
+}
