@@ -30,6 +30,7 @@ pub mod config;
 pub mod directory;
 pub mod domain;
 pub mod http;
+pub mod ingest;
 pub mod lifecycle;
 pub mod roads;
 pub mod stream;

@@ -152,23 +152,34 @@ pub struct IngestConfig {
     pub max_body_kib: usize,
     pub max_fixes: usize,
     pub max_in_flight: usize,
+    pub max_buffered_mib: usize,
     pub dedupe_mib: usize,
     pub max_age_days: u32,
     pub interval_fast_s: u32,
     pub interval_normal_s: u32,
     pub interval_idle_s: u32,
     pub min_distance_m: u32,
+    pub min_distance_idle_m: u32,
+    pub near_stop_m: u32,
+    pub low_battery_pct: u8,
 }
 
 impl IngestConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let most = crate::domain::fix_batch::MAX_FIXES;
-        if (1..=most).contains(&self.max_fixes) {
-            return Ok(());
+        if !(1..=most).contains(&self.max_fixes) {
+            return Err(ConfigError(format!(
+                "ingest.max_fixes must be between 1 and {most}"
+            )));
         }
-        Err(ConfigError(format!(
-            "ingest.max_fixes must be between 1 and {most}"
-        )))
+        // A body may take all of what pieces may take, or it could never arrive.
+        if self.max_body_kib == 0 || self.max_body_kib > self.max_buffered_mib * 1024 {
+            return Err(ConfigError(
+                "ingest.max_body_kib must be at least 1 and fit into ingest.max_buffered_mib"
+                    .into(),
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -7,11 +7,11 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Fix, Position, UnixMs};
+use super::{Fix, Position, UnixMs, wire};
 
-mod wire {
-    include!(concat!(env!("OUT_DIR"), "/waylog.v1.rs"));
-}
+mod columns;
+
+pub use columns::{encode, fix_times};
 
 /// Most fixes one batch may hold.
 pub const MAX_FIXES: usize = 1_000;
@@ -63,52 +63,7 @@ impl FixBatch {
     /// The batch as the bytes of a record.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        Bytes::from(self.to_wire().encode_to_vec())
-    }
-
-    fn to_wire(&self) -> wire::FixBatch {
-        let n = self.fixes.len();
-        let any = |has: fn(&Fix) -> bool| self.fixes.iter().any(has);
-        wire::FixBatch {
-            received_at_ms: self.received_at.0,
-            sos: self.sos,
-            fix_time_ms: deltas64(n, self.fixes.iter().map(|f| f.fix_time.0)),
-            lat_e7: deltas64(n, self.fixes.iter().map(|f| f.position.lat_e7().into())),
-            lon_e7: deltas64(n, self.fixes.iter().map(|f| f.position.lon_e7().into())),
-            accuracy_dm: if any(|f| f.accuracy_m.is_some()) {
-                deltas32(n, self.fixes.iter().map(|f| tenths(f.accuracy_m)))
-            } else {
-                Vec::new()
-            },
-            speed_cmps: if any(|f| f.speed_mps.is_some()) {
-                deltas32(n, self.fixes.iter().map(|f| hundredths(f.speed_mps)))
-            } else {
-                Vec::new()
-            },
-            heading_ddeg: if any(|f| f.heading_deg.is_some()) {
-                deltas32(
-                    n,
-                    self.fixes.iter().map(|f| tenths(f.heading_deg).min(3599)),
-                )
-            } else {
-                Vec::new()
-            },
-            altitude_dm: if any(|f| f.altitude_m.is_some()) {
-                deltas64(n, self.fixes.iter().map(|f| altitude_dm(f.altitude_m)))
-            } else {
-                Vec::new()
-            },
-            battery_pct: if any(|f| f.battery_pct.is_some()) {
-                deltas32(
-                    n,
-                    self.fixes
-                        .iter()
-                        .map(|f| f.battery_pct.map_or(UNKNOWN, i32::from)),
-                )
-            } else {
-                Vec::new()
-            },
-        }
+        encode(self.received_at, &self.fixes, self.sos)
     }
 
     /// Reads a record's bytes. Never panics, whatever they are.
@@ -210,26 +165,6 @@ fn optional(column: &'static str, got: usize, expected: usize) -> Result<(), Dec
     }
 }
 
-fn deltas64(n: usize, values: impl Iterator<Item = i64>) -> Vec<i64> {
-    let mut out = Vec::with_capacity(n);
-    let mut last = 0_i64;
-    for value in values {
-        out.push(value.wrapping_sub(last));
-        last = value;
-    }
-    out
-}
-
-fn deltas32(n: usize, values: impl Iterator<Item = i32>) -> Vec<i32> {
-    let mut out = Vec::with_capacity(n);
-    let mut last = 0_i32;
-    for value in values {
-        out.push(value.wrapping_sub(last));
-        last = value;
-    }
-    out
-}
-
 fn add64(sum: &mut i64, column: &[i64], index: usize) -> Option<i64> {
     *sum = sum.checked_add(*column.get(index)?)?;
     Some(*sum)
@@ -244,33 +179,13 @@ fn scaled(steps: i32, steps_a_unit: f32) -> Option<f32> {
     (steps != UNKNOWN).then_some(steps as f32 / steps_a_unit)
 }
 
-/// Ten million in the column's steps is far beyond any real measurement and far from overflow.
-const MOST_STEPS: f32 = 1e7;
-
-fn tenths(value: Option<f32>) -> i32 {
-    value.map_or(UNKNOWN, |v| {
-        (v * 10.0).round().clamp(0.0, MOST_STEPS) as i32
-    })
-}
-
-fn hundredths(value: Option<f32>) -> i32 {
-    value.map_or(UNKNOWN, |v| {
-        (v * 100.0).round().clamp(0.0, MOST_STEPS) as i32
-    })
-}
-
-fn altitude_dm(value: Option<f32>) -> i64 {
-    value.map_or(UNKNOWN_ALTITUDE, |v| {
-        (v * 10.0).round().clamp(-MOST_STEPS, MOST_STEPS) as i64
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
-    fn any_fix() -> impl Strategy<Value = Fix> {
+    use super::*;
+
+    pub(super) fn any_fix() -> impl Strategy<Value = Fix> {
         (
             0_i64..4_000_000_000_000,
             -900_000_000_i64..=900_000_000,

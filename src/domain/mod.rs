@@ -12,8 +12,11 @@ pub mod geo;
 pub mod geofence;
 pub mod ids;
 pub mod position;
+pub mod quarantined;
 pub mod trip;
 pub mod unix_ms;
+
+mod wire;
 
 pub use courier::{Courier, SpeedUnit, Vehicle};
 pub use delivery::{Delivery, DeliveryStatus, Place, TimelineEntry, Window};
@@ -23,5 +26,6 @@ pub use fix_batch::FixBatch;
 pub use geofence::{Geofence, GeofenceEvent, Shape};
 pub use ids::{CourierId, DeliveryId, GeofenceId, IdError};
 pub use position::{Position, PositionError};
+pub use quarantined::Quarantined;
 pub use trip::{Run, Stop, Tracker, Trip, TripRules};
 pub use unix_ms::UnixMs;

@@ -55,6 +55,10 @@ catalogue! {
         "Fixes that phones sent, by what became of them.";
     INGEST_HEARTBEATS = "waylog_ingest_heartbeats_total", Counter, BARE,
         "Uploads of no fixes that were stored.";
+    INGEST_IN_FLIGHT = "waylog_ingest_in_flight_uploads", Gauge, BARE,
+        "Uploads that wait for the log.";
+    INGEST_DEDUPE_BYTES = "waylog_ingest_dedupe_bytes", Gauge, BARE,
+        "Memory for finding re-sent fixes.";
     // log
     LOG_APPEND_RECORDS = "waylog_log_append_records_total", Counter, BARE, "Records appended.";
     LOG_APPEND_BYTES = "waylog_log_append_bytes_total", Counter, BARE, "Bytes of frames appended.";
