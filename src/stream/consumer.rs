@@ -68,6 +68,14 @@ pub enum PollError {
         /// File, offset and next step.
         reason: String,
     },
+    /// Where the group starts in a partition could not be told; the next poll asks again.
+    #[error("where partition {partition} starts is not known: {source:#}")]
+    NoStart {
+        /// The partition.
+        partition: Partition,
+        /// Why.
+        source: anyhow::Error,
+    },
     /// The log is closed or the broker is away.
     #[error("the log has stopped: {0}")]
     Stopped(String),

@@ -133,6 +133,8 @@ pub struct PartitionStatus {
     pub disk_bytes: u64,
     /// Why it serves neither reads nor writes, if so.
     pub quarantined: Option<String>,
+    /// Damage that was met in its older records: they cannot be read, new ones are taken.
+    pub damaged: Option<String>,
 }
 
 /// A consumer group as it stands.

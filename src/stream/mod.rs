@@ -18,15 +18,19 @@
 //! - `commit` of a stale generation is refused; a partition has at most one owner a generation.
 
 mod consumer;
+mod group;
 mod log;
 mod partitioner;
 mod record;
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod embedded;
 
 pub use consumer::{
     CommitError, Consumer, FromCommitted, PollError, SeekTo, StartOffsets, StreamEvent,
 };
+pub use group::{Handler, Progress, run_group};
 pub use log::{AppendError, GroupState, GroupStatus, Log, LogError, PartitionStatus, TopicStatus};
 pub use partitioner::partition_for_key;
 pub use record::{

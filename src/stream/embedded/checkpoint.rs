@@ -19,7 +19,7 @@ pub(super) const CHECKPOINT_FILE: &str = "checkpoint";
 const KIND: SnapshotKind = SnapshotKind { name: "waylog-checkpoint", version: 1 };
 
 /// What was on disk when it was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     /// First offset that retention has left.
     pub(super) log_start_offset: u64,

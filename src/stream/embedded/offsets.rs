@@ -122,22 +122,19 @@ impl CommittedOffsets {
         state.offsets.get(topic)?.get(&partition).copied()
     }
 
-    /// Stores `next`; Ok means durable. Blocks on the disk.
-    pub(super) fn set(
-        &self,
-        group: &str,
-        topic: &str,
-        partition: u32,
-        next: u64,
-    ) -> Result<(), LogError> {
+    /// Notes `next` in memory; [`Self::flush`] makes it durable.
+    pub(super) fn note(&self, group: &str, topic: &str, partition: u32, next: u64) {
+        let group = self.group(group);
+        let mut state = group.state.lock();
+        state.offsets.entry(topic.to_owned()).or_default().insert(partition, next);
+        state.changes += 1;
+    }
+
+    /// Makes everything noted for `group` so far durable. Blocks on the disk.
+    pub(super) fn flush(&self, group: &str) -> Result<(), LogError> {
         check_name("group", group)?;
         let group = self.group(group);
-        let wanted = {
-            let mut state = group.state.lock();
-            state.offsets.entry(topic.to_owned()).or_default().insert(partition, next);
-            state.changes += 1;
-            state.changes
-        };
+        let wanted = group.state.lock().changes;
         let mut written = group.file.lock();
         if *written >= wanted {
             return Ok(());
@@ -163,7 +160,8 @@ impl CommittedOffsets {
         let mut beyond = Vec::new();
         for group in self.groups_of(topic) {
             if let Some(next) = self.get(&group, topic, partition).filter(|next| *next > end) {
-                self.set(&group, topic, partition, end)?;
+                self.note(&group, topic, partition, end);
+                self.flush(&group)?;
                 beyond.push((group, next));
             }
         }

@@ -19,13 +19,15 @@ pub struct EmbeddedLogOptions {
     pub topics: Vec<TopicSpec>,
     /// Whether an empty or absent folder may become a new log; tools say no.
     pub create: bool,
+    /// The uuid of a new log; `None` takes a random one.
+    pub uuid: Option<uuid::Uuid>,
     /// Threads that write and sync; each owns fixed partitions.
     pub sync_threads: usize,
     /// Least time between two syncs of a thread: fewer, larger writes for slow disks.
     pub min_sync_interval: Duration,
     /// Bytes that may wait in one partition for the next sync; more is answered with "busy".
     pub buffer_bytes: usize,
-    /// Bytes of newest frames that each partition keeps in memory for live readers.
+    /// Bytes of newest frames that are kept in memory for live readers, over all partitions.
     pub ring_bytes: usize,
     /// Sizes of segment files.
     pub segments: SegmentSizes,
@@ -89,10 +91,11 @@ impl EmbeddedLogOptions {
                 TopicSpec { name: TOPIC_QUARANTINE.to_owned(), partitions: 1 },
             ],
             create: true,
+            uuid: None,
             sync_threads: 4,
             min_sync_interval: Duration::ZERO,
             buffer_bytes: 4 << 20,
-            ring_bytes: 4 << 20,
+            ring_bytes: 64 << 20,
             segments: SegmentSizes { first: 4 << 20, max: 256 << 20 },
             retention: Retention {
                 age: Duration::from_secs(7 * 24 * 3600),

@@ -21,8 +21,9 @@ use tokio::sync::SetOnce;
 
 use super::checkpoint::Checkpoint;
 use super::frame::{FRAME_HEADER_LEN, FrameBuilder, MAX_RECORD_OVERHEAD};
+use super::metrics;
 use super::ring::Ring;
-use super::segment::Segment;
+use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::storage::StorageFile;
 use crate::stream::{AppendError, Offset, Partition as PartitionNumber, Record};
 
@@ -80,8 +81,8 @@ pub(super) struct Partition {
     pub(super) segments: RwLock<Vec<Arc<Segment>>>,
     /// The file that the next roll will use.
     pub(super) preparation: Mutex<Preparation>,
-    /// The newest checkpoint that is not written yet.
-    pub(super) checkpoint_due: Mutex<Option<Checkpoint>>,
+    /// The newest checkpoint, and whether it is still to be written.
+    pub(super) checkpoint: Mutex<(Checkpoint, bool)>,
     /// Set by retention: start a new segment at the next chance.
     pub(super) roll_due: AtomicBool,
     /// Damage that readers or the scrub have met: file, position and next step.
@@ -108,7 +109,7 @@ impl Partition {
             ring: Ring::new(ring_bytes),
             segments: RwLock::default(),
             preparation: Mutex::default(),
-            checkpoint_due: Mutex::default(),
+            checkpoint: Mutex::default(),
             roll_due: AtomicBool::new(false),
             damage: Mutex::default(),
             pending: Mutex::new(Pending {
@@ -179,6 +180,8 @@ impl Partition {
             Some(Shut::Stopped(why)) => return Err(AppendError::Stopped(why.to_string())),
         }
         if pending.frame.len() + bytes > self.buffer_bytes {
+            drop(pending);
+            metrics::refused();
             return Err(AppendError::Busy);
         }
         let first = pending.frame.record_count();
@@ -209,9 +212,9 @@ impl Partition {
         Some(PendingGroup { frame, group })
     }
 
-    /// Whether records wait to be written.
-    pub(super) fn has_pending(&self) -> bool {
-        !self.pending.lock().frame.is_empty()
+    /// Records that wait to be written.
+    pub(super) fn waiting_records(&self) -> u64 {
+        u64::from(self.pending.lock().frame.record_count())
     }
 
     /// Takes no more records; those that wait can still be taken by the writer.
@@ -232,6 +235,12 @@ impl Partition {
         let segments = self.segments.read();
         let at = segments.partition_point(|segment| segment.base() <= offset).saturating_sub(1);
         Some((Arc::clone(segments.get(at)?), segments.get(at + 1).map(Arc::clone)))
+    }
+
+    /// Bytes of its frames.
+    pub(super) fn frame_bytes(&self) -> u64 {
+        let segments = self.segments.read();
+        segments.iter().map(|segment| segment.end().saturating_sub(SEGMENT_HEADER_LEN)).sum()
     }
 
     /// Bytes that its segment files take on disk, the prepared one included.
@@ -290,7 +299,7 @@ impl Ticket {
     pub(super) async fn wait(self) -> Result<Range<Offset>, AppendError> {
         match self.group.wait().await {
             GroupFate::Durable(base) => {
-                let first = Offset(base).advance(u64::from(self.first));
+                let first = Offset(*base).advance(u64::from(self.first));
                 Ok(first..first.advance(u64::from(self.count)))
             }
             GroupFate::Full(why) => Err(AppendError::Full(why.to_string())),

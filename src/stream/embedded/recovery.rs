@@ -40,11 +40,15 @@ pub(super) struct PartitionPlace<'a> {
 /// A partition that can be served.
 pub(super) struct Recovered {
     pub(super) segments: Vec<Arc<Segment>>,
+    /// The newest of them, which is written.
+    pub(super) active: Arc<Segment>,
     pub(super) tail: Tail,
     /// Whether the newest segment lost its preallocation and must be cleaned before a write.
     pub(super) unclean: bool,
     /// Damage in a sealed segment that was met on the way.
     pub(super) sealed_damage: Option<String>,
+    /// What the next checkpoint says until more is written.
+    pub(super) checkpoint: Checkpoint,
 }
 
 /// Why a partition cannot be served.
@@ -58,9 +62,10 @@ pub(super) enum RecoverError {
 
 /// Opens a partition as [`super`] says.
 pub(super) fn recover_partition(place: &PartitionPlace<'_>) -> Result<Recovered, RecoverError> {
-    let segments = open_segments(place)?;
+    let mut segments = open_segments(place)?;
     let checkpoint = read_checkpoint(place)?;
     check_ends(place, &segments, checkpoint.as_ref())?;
+    finish_deletion(place, &mut segments, checkpoint.as_ref())?;
     let (Some(last), before) = (segments.last(), segments.len().checked_sub(2)) else {
         return Err(damaged(place.dir, "it holds no segment"));
     };
@@ -97,7 +102,14 @@ pub(super) fn recover_partition(place: &PartitionPlace<'_>) -> Result<Recovered,
         max_timestamp_ms: end.max_timestamp_ms,
         marked: end.marked,
     };
-    Ok(Recovered { segments, tail, unclean, sealed_damage })
+    let checkpoint = Checkpoint {
+        log_start_offset: segments.first().map_or(0, |first| first.base()),
+        newest_base: last.base(),
+        synced_offset: end.next_offset,
+        frame: checkpoint.and_then(|checkpoint| checkpoint.frame),
+    };
+    let active = Arc::clone(last);
+    Ok(Recovered { segments, active, tail, unclean, sealed_damage, checkpoint })
 }
 
 /// Opens every segment file, checks its header and that none is missing between two.
@@ -262,6 +274,20 @@ fn check_ends(
     Ok(())
 }
 
+/// Removes segments that retention had given up when the process ended.
+fn finish_deletion(
+    place: &PartitionPlace<'_>,
+    segments: &mut Vec<Arc<Segment>>,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<(), RecoverError> {
+    let start = checkpoint.map_or(0, |checkpoint| checkpoint.log_start_offset);
+    while segments.get(1).is_some_and(|next| next.base() <= start) {
+        let gone = segments.remove(0);
+        place.storage.remove(&gone.path).map_err(|e| classify(&gone.path, e))?;
+    }
+    Ok(())
+}
+
 /// Where the frames of the newest segment end, and what is behind them.
 struct TailScan {
     pos: u64,
@@ -371,7 +397,7 @@ fn settle_tail(
     };
     let proof = probe(segment, end.pos..last, |frame| frame.synced_offset > end.next_offset);
     if let Some(proof) = proof.map_err(io)? {
-        metrics::corrupt_frame(place.topic);
+        metrics::corrupt_frame();
         return Err(RecoverError::Damaged(format!(
             "{}: the frame at byte {} (offset {}) is damaged ({}), and the frame at byte {} \
              proves that records below offset {} were on disk",
@@ -384,7 +410,7 @@ fn settle_tail(
         )));
     }
     let torn = last - end.pos;
-    metrics::torn_bytes(place.topic, torn);
+    metrics::torn_bytes(torn);
     tracing::warn!(
         path = %segment.path.display(),
         byte = end.pos,

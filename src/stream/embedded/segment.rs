@@ -59,11 +59,6 @@ pub(super) enum HeaderFault {
 }
 
 impl SegmentHeader {
-    /// Whether there is a segment before this one, or was one before retention deleted it.
-    pub(super) fn has_previous(&self) -> bool {
-        self.prev_end_pos != 0
-    }
-
     pub(super) fn encode(&self, topic: &str) -> Vec<u8> {
         let mut bytes = vec![0; SEGMENT_HEADER_LEN as usize];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);

@@ -90,12 +90,7 @@ impl Writer {
         unclean: bool,
     ) -> Self {
         let last_append_us = core.clock.now_us();
-        let checkpoint = Checkpoint {
-            log_start_offset: partition.start(),
-            newest_base: active.base(),
-            synced_offset: tail.next_offset,
-            frame: None,
-        };
+        let checkpoint = partition.checkpoint.lock().0;
         Self {
             core,
             partition,
@@ -146,6 +141,7 @@ impl Writer {
         let Some(group) = self.in_flight.take() else { return false };
         let before = self.core.clock.now_us();
         if let Err(error) = self.active.file.sync_data() {
+            metrics::sync_failed();
             let why = self.failed("sync", &self.active.path, &error);
             self.core.poison(&why);
             if let Some(acknowledgement) = group.acknowledgement {
@@ -154,7 +150,7 @@ impl Writer {
             return false;
         }
         let took_us = self.core.clock.now_us().saturating_sub(before);
-        metrics::sync_seconds(took_us);
+        metrics::synced(took_us);
         let news = group.header.record_count > 0;
         self.publish(group);
         news
@@ -192,7 +188,7 @@ impl Writer {
         if let Some(acknowledgement) = group.acknowledgement {
             acknowledgement.tell(GroupFate::Durable(header.base_offset));
         }
-        metrics::appended(&self.partition.topic, header.record_count, frame_len);
+        metrics::appended(header.record_count, frame_len);
         self.since_checkpoint += frame_len;
         if self.since_checkpoint >= CHECKPOINT_INTERVAL {
             self.request_checkpoint();
@@ -218,8 +214,11 @@ impl Writer {
     /// Asks for a checkpoint of what is on disk now.
     pub(super) fn request_checkpoint(&mut self) {
         self.since_checkpoint = 0;
-        self.checkpoint.log_start_offset = self.partition.start();
-        *self.partition.checkpoint_due.lock() = Some(self.checkpoint);
+        let mut shared = self.partition.checkpoint.lock();
+        // Where the log starts is retention's word.
+        self.checkpoint.log_start_offset = shared.0.log_start_offset;
+        *shared = (self.checkpoint, true);
+        drop(shared);
         self.core.keeper.wake();
     }
 
@@ -239,6 +238,7 @@ impl Writer {
                 true
             }
             Err(WriteError::Full(why)) => {
+                metrics::refused();
                 if !std::mem::replace(&mut self.refusing, true) {
                     tracing::error!(
                         topic = %self.partition.topic,

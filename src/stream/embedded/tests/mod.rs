@@ -1,0 +1,3 @@
+//! Tests of the embedded backend as a whole.
+
+mod seam;
