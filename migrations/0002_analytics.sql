@@ -138,6 +138,143 @@ returns setof public.fix language sql stable parallel safe as $$
 $$;
 comment on function public.fixes(text, timestamptz, timestamptz) is 'Fixes of a courier (null: of all) from from_time on and before to_time, in no order; reads only the segments needed.';
 
+-- Trips, stops and heat: derived from the fixes, kept up to date by a job ------------------------
+
+-- What the sink has added and the job has not looked at yet. Written in the sink's transaction and
+-- removed in the job's, so that nothing is looked at too little.
+create table analytics.mark (
+    id         bigint generated always as identity primary key,
+    courier_id text collate "C" not null,
+    day        date not null,
+    first_at   timestamptz not null,
+    last_at    timestamptz not null,
+    fixes      integer not null
+) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 20000);
+create index mark_courier_idx on analytics.mark (courier_id);
+comment on table analytics.mark is 'Fixes stored since the trip job last looked at their courier and day.';
+
+-- How far the job has read a courier's fixes, and what it has seen of the run under way.
+create table analytics.courier_state (
+    courier_id text collate "C" primary key,
+    as_of      timestamptz not null,
+    tracker    jsonb not null
+) with (fillfactor = 70);
+comment on table analytics.courier_state is 'How far trips and heat of each courier are computed.';
+
+-- Two kinds: those found in the fixes, known by the courier and the first fix of their run, and one
+-- for each delivery from its pick-up to its end.
+create table public.trip (
+    id             bigint generated always as identity primary key,
+    courier_id     text collate "C" not null,
+    delivery_id    text collate "C",
+    start_time     timestamptz not null,
+    end_time       timestamptz,
+    last_time      timestamptz not null,
+    start_lat      double precision not null,
+    start_lon      double precision not null,
+    last_lat       double precision not null,
+    last_lon       double precision not null,
+    distance_m     double precision not null,
+    moving_s       double precision not null,
+    stopped_s      double precision not null,
+    stop_count     integer not null,
+    mean_speed_mps double precision
+        generated always as (case when moving_s > 0 then distance_m / moving_s end) stored,
+    max_speed_mps  double precision,
+    run_from       timestamptz,
+    updated_at     timestamptz not null default now(),
+    constraint trip_kind check ((run_from is null) <> (delivery_id is null)),
+    constraint trip_run unique (courier_id, run_from),
+    constraint trip_delivery unique (delivery_id)
+);
+create index trip_courier_idx on public.trip (courier_id, start_time);
+create index trip_time_idx on public.trip (start_time desc, id desc);
+
+comment on table public.trip is 'Ways of couriers: found between long stops or silences, and one for each delivery. Late fixes correct them.';
+comment on column public.trip.id is 'Number of the trip.';
+comment on column public.trip.courier_id is 'Courier.';
+comment on column public.trip.delivery_id is 'Delivery that it carried out, from pick-up to completion; null: found in the fixes.';
+comment on column public.trip.start_time is 'Departure, or pick-up of the delivery, UTC.';
+comment on column public.trip.end_time is 'Arrival, or completion of the delivery, UTC; null: under way.';
+comment on column public.trip.last_time is 'Newest fix of the trip, UTC.';
+comment on column public.trip.start_lat is 'Latitude where it started, degrees.';
+comment on column public.trip.start_lon is 'Longitude where it started, degrees.';
+comment on column public.trip.last_lat is 'Latitude where it ended or stands, degrees.';
+comment on column public.trip.last_lon is 'Longitude where it ended or stands, degrees.';
+comment on column public.trip.distance_m is 'Way covered, metres; jitter and outliers left out.';
+comment on column public.trip.moving_s is 'Duration without stops, seconds.';
+comment on column public.trip.stopped_s is 'Duration of its stops, seconds.';
+comment on column public.trip.stop_count is 'How many stops it holds.';
+comment on column public.trip.mean_speed_mps is 'distance_m by moving_s, metres per second.';
+comment on column public.trip.max_speed_mps is 'Highest speed reported, or measured where none was reported, metres per second.';
+comment on column public.trip.run_from is 'First fix of the run in which it was found, UTC: with the courier its identity.';
+comment on column public.trip.updated_at is 'When it was last computed, UTC.';
+
+create table public.stop (
+    id         bigint generated always as identity primary key,
+    courier_id text collate "C" not null,
+    start_time timestamptz not null,
+    end_time   timestamptz,
+    last_time  timestamptz not null,
+    lat        double precision not null,
+    lon        double precision not null,
+    duration_s double precision
+        generated always as (extract(epoch from last_time - start_time)) stored,
+    run_from   timestamptz not null,
+    constraint stop_arrival unique (courier_id, start_time)
+);
+create index stop_run_idx on public.stop (courier_id, run_from);
+create index stop_time_idx on public.stop (start_time);
+
+comment on table public.stop is 'Stays of couriers within a small radius.';
+comment on column public.stop.id is 'Number of the stop.';
+comment on column public.stop.courier_id is 'Courier.';
+comment on column public.stop.start_time is 'First fix of the stay, UTC.';
+comment on column public.stop.end_time is 'Last fix of the stay, UTC; null: the courier is still there.';
+comment on column public.stop.last_time is 'Newest fix of the stay, UTC.';
+comment on column public.stop.lat is 'Mean latitude, degrees.';
+comment on column public.stop.lon is 'Mean longitude, degrees.';
+comment on column public.stop.duration_s is 'How long it has lasted, seconds.';
+comment on column public.stop.run_from is 'First fix of the run in which it was found, UTC.';
+
+-- What each courier adds to each hour: couriers are not additive, so their shares are kept.
+create table analytics.heat_share (
+    hour           timestamptz not null,
+    courier_id     text collate "C" not null,
+    cells          bigint[] not null,
+    fixes          bigint[] not null,
+    speed_fixes    bigint[] not null,
+    speed_sum_cmps bigint[] not null,
+    primary key (hour, courier_id)
+);
+comment on table analytics.heat_share is 'Each courier''s share of heat_hour: H3 cells and, for each, fixes, fixes with a speed, and the sum of speeds in cm/s.';
+
+create table public.heat_hour (
+    hour           timestamptz not null,
+    cell           bigint not null,
+    fixes          bigint not null,
+    couriers       bigint not null,
+    speed_fixes    bigint not null,
+    speed_sum_cmps bigint not null,
+    primary key (hour, cell)
+);
+comment on table public.heat_hour is 'Where fixes were, by hour and H3 cell of resolution 9.';
+comment on column public.heat_hour.hour is 'Start of the hour, UTC.';
+comment on column public.heat_hour.cell is 'H3 index of the cell as a number; to_hex() gives its usual form.';
+comment on column public.heat_hour.fixes is 'Fixes in the cell.';
+comment on column public.heat_hour.couriers is 'Couriers with a fix in the cell. Not additive over hours or cells.';
+comment on column public.heat_hour.speed_fixes is 'Fixes with a known speed.';
+comment on column public.heat_hour.speed_sum_cmps is 'Sum of the known speeds, centimetres per second; divided by speed_fixes it is the mean.';
+
+-- The job asks which deliveries have changed since it last looked, and which a courier had lately.
+create index delivery_updated_idx on dispatch.delivery (updated_at);
+create index delivery_courier_updated_idx on dispatch.delivery (courier_id, updated_at);
+create table analytics.progress (
+    name text primary key,
+    at   timestamptz not null
+);
+comment on table analytics.progress is 'Up to when each job has looked.';
+
 -- Analysts ---------------------------------------------------------------------------------------
 
 -- Roles belong to the whole server. Where we may not make one, an administrator does it, and
@@ -155,7 +292,8 @@ do $$ begin
     if exists (select from pg_roles where rolname = 'waylog_analyst') then
         grant usage on schema public to waylog_analyst;
         grant select on public.track_segment, public.fix, public.event, public.courier,
-            public.delivery, public.stream_offset to waylog_analyst;
+            public.delivery, public.stream_offset, public.trip, public.stop, public.heat_hour
+            to waylog_analyst;
         grant execute on function public.fixes(text, timestamptz, timestamptz) to waylog_analyst;
     end if;
 end $$;

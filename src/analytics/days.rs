@@ -1,7 +1,7 @@
 //! The day partitions of `track_segment`: made ahead and on demand.
 
 use rustc_hash::FxHashSet;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::columns::Day;
 
@@ -46,11 +46,16 @@ pub(super) fn table_of(day: Day) -> String {
 
 /// The days that have a partition, oldest first.
 pub(super) async fn stored_days(pool: &PgPool) -> sqlx::Result<Vec<Day>> {
+    stored_days_in(&mut *pool.acquire().await?).await
+}
+
+/// The same, as a transaction sees it.
+pub(super) async fn stored_days_in(connection: &mut PgConnection) -> sqlx::Result<Vec<Day>> {
     let names: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid \
          where i.inhparent = 'public.track_segment'::regclass order by c.relname",
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(names.iter().filter_map(|name| day_of_table(name)).collect())
 }

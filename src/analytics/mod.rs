@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   log ──▶ sink (group `analytics`) ──▶ track_segment + stream_offset, one transaction a flush
-//!                                             │
-//!                                             └──▶ fixes over HTTP; view `fix` and `fixes()` in SQL
+//!                                             ├──▶ fixes over HTTP; view `fix` and `fixes()` in SQL
+//!                                             └──▶ derive: trip, stop, heat_hour
 //! ```
 //!
 //! Owns the tables of `migrations/0002_analytics.sql`. Invariants:
@@ -15,12 +15,17 @@
 
 mod columns;
 mod days;
+mod derive;
 mod fixes;
+mod range;
 mod sink;
+mod tracks;
+mod trips;
 
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -63,15 +68,23 @@ impl Analytics {
     /// What analysts may ask over HTTP.
     pub fn routes(&self) -> OpenApiRouter {
         fixes::routes(fixes::Fixes::new(self.pool.clone(), self.directory.clone()))
+            .merge(trips::routes(self.pool.clone()))
     }
 
-    /// Moves the log into Postgres until `stop`, then finishes the flush under way.
+    /// Moves the log into Postgres, and keeps what follows from the fixes up to date, until `stop`;
+    /// then finishes the flush under way.
     ///
     /// # Errors
-    /// If the log refuses the group. Postgres being away is no error: the sink waits.
+    /// If the log refuses the group. Postgres being away is no error: everything waits for it.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        sink::Sink::new(self.config, self.log, self.clock, self.pool)
-            .run(stop)
-            .await
+        let derive = derive::Derive::new(&self.config, self.pool.clone());
+        let sink = sink::Sink::new(self.config, self.log, self.clock, self.pool);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(sink.run(stop.clone()));
+        tasks.spawn(derive.run(stop));
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        Ok(())
     }
 }

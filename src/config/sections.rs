@@ -199,6 +199,26 @@ pub struct AnalyticsConfig {
     pub flush_fixes: usize,
     pub flush_mib: usize,
     pub retention_days: u32,
+    pub stop_radius_m: u32,
+    pub stop_after_s: u32,
+    pub trip_gap_s: u32,
+    pub derive_after_ms: u64,
+}
+
+impl AnalyticsConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |what: &str| Err(ConfigError(format!("analytics.{what}")));
+        if self.flush_fixes == 0 || self.flush_mib == 0 {
+            return wrong("flush_fixes and flush_mib must be at least 1");
+        }
+        if self.stop_radius_m == 0 || self.stop_after_s == 0 {
+            return wrong("stop_radius_m and stop_after_s must be at least 1");
+        }
+        if self.trip_gap_s <= self.stop_after_s {
+            return wrong("trip_gap_s must be longer than analytics.stop_after_s");
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -227,6 +227,12 @@ impl Tracker {
         ended.map(|run| run.told(rules, true))
     }
 
+    /// The first fix of the run under way.
+    #[must_use]
+    pub fn run_from(&self) -> Option<UnixMs> {
+        self.run.as_ref().map(|run| run.from)
+    }
+
     /// The run under way, as it stands.
     #[must_use]
     pub fn open(&self, rules: &TripRules) -> Option<Run> {

@@ -115,6 +115,8 @@ catalogue! {
         "1 while the sink reaches Postgres.";
     ANALYTICS_OFFSETS_LOST = "waylog_analytics_offsets_lost_total", Counter, BARE,
         "Records that retention deleted before the sink had read them.";
+    ANALYTICS_MARKS = "waylog_analytics_marks", Gauge, &[],
+        "Changes to couriers' tracks that trips and heatmap do not show yet.";
     // notifications
     NOTIFICATIONS_EVENTS = "waylog_notifications_events_total", Counter, &[],
         "Events recorded, by type.";

@@ -13,7 +13,8 @@ use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::columns::Day;
+use super::range::TimeRange;
+use super::tracks;
 use crate::directory::Directory;
 use crate::domain::{CourierId, UnixMs};
 use crate::http::{AsAnalyst, Problem};
@@ -45,43 +46,6 @@ pub(super) fn routes(fixes: Fixes) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(courier_fixes))
         .with_state(fixes)
-}
-
-/// From `from` on and before `to`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TimeRange {
-    pub(super) from: UnixMs,
-    pub(super) to: UnixMs,
-}
-
-impl TimeRange {
-    /// Of two optional texts; without one the range is open on that side.
-    pub(super) fn parse(from: Option<&str>, to: Option<&str>) -> Result<Self, Problem> {
-        let from = from.map_or(Ok(UnixMs(i64::MIN)), |text| instant("from", text))?;
-        let to = to.map_or(Ok(UnixMs(i64::MAX)), |text| instant("to", text))?;
-        if from > to {
-            return Err(Problem::invalid("`from` is later than `to`: swap them"));
-        }
-        Ok(Self { from, to })
-    }
-
-    /// Whether any of `day` lies in it.
-    fn touches(self, day: Day) -> bool {
-        day.start() < self.to && self.from < day.plus(1).start()
-    }
-}
-
-/// RFC 3339, or a date for its midnight UTC.
-fn instant(name: &str, text: &str) -> Result<UnixMs, Problem> {
-    // In a query string an unescaped "+02:00" arrives as " 02:00".
-    let text = text.replace(' ', "+");
-    let midnight = format!("{text}T00:00:00Z");
-    let parsed = UnixMs::parse_rfc3339(&text).or_else(|_| UnixMs::parse_rfc3339(&midnight));
-    parsed.map_err(|_| {
-        Problem::invalid(format!(
-            "`{name}` must be a time as in 2026-11-22T10:00:00Z or a date as in 2026-11-22"
-        ))
-    })
 }
 
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
@@ -122,7 +86,7 @@ async fn courier_fixes(
         .clone()
         .try_acquire_owned()
         .map_err(|_| Problem::too_many("too many exports run at once; try again shortly", 5))?;
-    let days = stream::days_of(&fixes.pool, &courier, range).await?;
+    let days = tracks::days_of(&fixes.pool, &courier, range).await?;
     if days.is_empty() && fixes.directory.courier(&courier).is_none() {
         return Err(Problem::not_found("this courier"));
     }
@@ -154,21 +118,4 @@ fn disposition(courier: &CourierId, range: TimeRange, format: Format) -> String 
         edge(range.from),
         edge(range.to)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_parsed_open_and_refused_when_reversed() {
-        let day = TimeRange::parse(Some("2026-11-22"), Some("2026-11-23T00:00:00Z")).expect("ok");
-        assert_eq!(day.to.since(day.from), 86_400_000);
-        assert!(day.touches(Day::of(day.from)) && !day.touches(Day::of(day.to)));
-        assert!(TimeRange::parse(Some("2026-11-22T00:00:00 01:00"), None).is_ok());
-        let reversed = TimeRange::parse(Some("2026-11-23"), Some("2026-11-22"));
-        assert_eq!(reversed.expect_err("refused").status, 422);
-        let nonsense = TimeRange::parse(Some("yesterday"), None).expect_err("refused");
-        assert!(nonsense.detail.contains("`from`"));
-    }
 }

@@ -1,45 +1,21 @@
-//! From segments to fixes in the order of time, one segment in memory at once.
-//!
-//! Segments are read in the order of `segment_from`. A fix may be given out as soon as no segment
-//! still to come can hold an earlier one, so that overlapping segments of late fixes come out in
-//! order too, and what is held back is no more than what overlaps.
+//! An export under way: from Postgres to the client, at the client's pace.
 
 use axum::body::{Body, Bytes};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream};
+use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::TimeRange;
 use super::formats::{Format, Writer};
-use crate::analytics::columns::{Day, SEGMENT_ROW, SegmentRow};
-use crate::analytics::days::{stored_days, table_of};
-use crate::domain::{CourierId, Fix, UnixMs};
+use crate::analytics::columns::Day;
+use crate::analytics::range::TimeRange;
+use crate::analytics::tracks::{InOrder, segments};
+use crate::domain::{CourierId, Fix};
 
 /// Bytes given to the connection at once.
 const CHUNK: usize = 64 << 10;
 /// Chunks that may wait for a slow reader; then reading from Postgres pauses.
 const CHUNKS: usize = 4;
-
-/// The days of `range` on which `courier` has fixes, oldest first.
-pub(super) async fn days_of(
-    pool: &PgPool,
-    courier: &CourierId,
-    range: TimeRange,
-) -> sqlx::Result<Vec<Day>> {
-    let mut days = stored_days(pool).await?;
-    days.retain(|day| range.touches(*day));
-    let days: Vec<_> = days.into_iter().map(Day::date).collect();
-    let found: Vec<time::Date> = sqlx::query_scalar(
-        "select q.day from unnest($2::date[]) q(day) where exists (select from \
-         public.track_segment s where s.day = q.day and s.courier_id = $1) order by q.day",
-    )
-    .bind(courier.as_str())
-    .bind(days)
-    .fetch_all(pool)
-    .await?;
-    Ok(found.into_iter().map(Day::from_date).collect())
-}
 
 /// The answer's body. Reading goes on while the client reads and ends when it goes away.
 pub(super) fn body(
@@ -55,10 +31,9 @@ pub(super) fn body(
         let mut export = Export {
             chunks,
             writer: Writer::new(format, courier.clone()),
-            waiting: Vec::new(),
-            range,
         };
-        if let Err(Stopped::Database(error)) = export.run(connection, &courier, &days).await {
+        let done = export.run(connection, &courier, &days, range).await;
+        if let Err(Stopped::Database(error)) = done {
             tracing::warn!(%error, "an export broke off");
             // The client sees the connection break, not a file that looks complete.
             drop(export.chunks.send(Err(error)).await);
@@ -86,9 +61,6 @@ impl From<sqlx::Error> for Stopped {
 struct Export {
     chunks: mpsc::Sender<Result<Bytes, sqlx::Error>>,
     writer: Writer,
-    /// Fixes by time that a segment still to come might precede.
-    waiting: Vec<Fix>,
-    range: TimeRange,
 }
 
 impl Export {
@@ -97,53 +69,23 @@ impl Export {
         mut connection: PoolConnection<Postgres>,
         courier: &CourierId,
         days: &[Day],
+        range: TimeRange,
     ) -> Result<(), Stopped> {
         self.writer.begin();
         for day in days {
-            let sql = format!(
-                "select {SEGMENT_ROW} from {} where courier_id = $1 and segment_to >= $2 \
-                 and segment_from < $3 order by segment_from",
-                table_of(*day)
-            );
-            // Clamped to the day, so that an open range is a time that Postgres knows.
-            let mut rows = sqlx::query_as::<_, SegmentRow>(sqlx::AssertSqlSafe(sql))
-                .bind(courier.as_str())
-                .bind(self.range.from.max(day.start()).to_datetime())
-                .bind(self.range.to.min(day.plus(1).start()).to_datetime())
-                .persistent(false)
-                .fetch(&mut *connection)
-                .boxed();
+            let mut in_order = InOrder::new(range);
+            let mut rows = segments(&mut connection, courier, *day, range);
             while let Some(row) = rows.try_next().await? {
-                self.add(&row).await?;
+                self.write(&in_order.push(&row)).await?;
             }
-            drop(rows);
-            self.give_out(day.plus(1).start()).await?;
+            self.write(&in_order.rest()).await?;
         }
         self.writer.end();
         self.send().await
     }
 
-    async fn add(&mut self, row: &SegmentRow) -> Result<(), Stopped> {
-        let Some(first) = row.fixes().next() else {
-            return Ok(());
-        };
-        self.give_out(first.fix_time).await?;
-        let overlaps = !self.waiting.is_empty();
-        let range = self.range;
-        let inside = |fix: &Fix| (range.from..range.to).contains(&fix.fix_time);
-        self.waiting.extend(row.fixes().filter(inside));
-        if overlaps {
-            self.waiting.sort_by_key(|fix| fix.fix_time);
-        }
-        Ok(())
-    }
-
-    /// Writes what lies before `before`.
-    async fn give_out(&mut self, before: UnixMs) -> Result<(), Stopped> {
-        let cut = self.waiting.partition_point(|fix| fix.fix_time < before);
-        let mut ready = self.waiting.split_off(cut);
-        std::mem::swap(&mut ready, &mut self.waiting);
-        for fix in &ready {
+    async fn write(&mut self, fixes: &[Fix]) -> Result<(), Stopped> {
+        for fix in fixes {
             self.writer.fix(fix);
             if self.writer.len() >= CHUNK {
                 self.send().await?;

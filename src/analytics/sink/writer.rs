@@ -19,7 +19,7 @@ use super::offsets::Offsets;
 use super::poison;
 use crate::analytics::columns::Day;
 use crate::analytics::days::KnownDays;
-use crate::domain::Fix;
+use crate::domain::{Fix, UnixMs};
 use crate::stream::Log;
 use crate::telemetry::metrics::{ANALYTICS_DATABASE_UP, ANALYTICS_FIXES, ANALYTICS_FLUSH_SECONDS};
 
@@ -153,6 +153,7 @@ impl Writer {
         } else {
             copy(&mut transaction, &parts).await?;
         }
+        leave_marks(&mut transaction, &parts).await?;
         let rejects: Vec<&Reject> = flush.rejects.iter().chain(&rejects).collect();
         poison::quarantine(&*self.log, &rejects).await?;
         self.offsets
@@ -191,6 +192,39 @@ pub(super) async fn copy(connection: &mut PgConnection, parts: &[Part<'_>]) -> s
     }
     sink.send(rows.finish()).await?;
     sink.finish().await?;
+    Ok(())
+}
+
+/// Tells the job that looks after trips and heat which couriers have new fixes, and where.
+async fn leave_marks(connection: &mut PgConnection, parts: &[Part<'_>]) -> sqlx::Result<()> {
+    let ends = |part: &Part<'_>| {
+        part.fixes
+            .first()
+            .zip(part.fixes.last())
+            .map(|e| (e.0.fix_time, e.1.fix_time))
+    };
+    let (parts, ends): (Vec<&Part<'_>>, Vec<(UnixMs, UnixMs)>) = parts
+        .iter()
+        .filter_map(|part| Some((part, ends(part)?)))
+        .unzip();
+    let fixes = |part: &&Part<'_>| i32::try_from(part.fixes.len()).unwrap_or(i32::MAX);
+    sqlx::query(
+        "insert into analytics.mark (courier_id, day, first_at, last_at, fixes) \
+         select * from unnest($1::text[], $2::date[], $3::timestamptz[], $4::timestamptz[], \
+                $5::int[])",
+    )
+    .bind(
+        parts
+            .iter()
+            .map(|part| part.courier.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(parts.iter().map(|part| part.day.date()).collect::<Vec<_>>())
+    .bind(ends.iter().map(|e| e.0.to_datetime()).collect::<Vec<_>>())
+    .bind(ends.iter().map(|e| e.1.to_datetime()).collect::<Vec<_>>())
+    .bind(parts.iter().map(fixes).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
