@@ -33,7 +33,7 @@ interface StopOf {
 const REFRESH_MS = 15_000;
 const REASONS = ['nobody', 'refused', 'address', 'damaged', 'other'] as const;
 
-export function CourierPage(props: { outbox: Outbox; phone: Phone; forget: () => void }): JSX.Element {
+export function CourierPage(props: { outbox: Outbox; phone: Phone; forget: () => void; shutOut: () => void }): JSX.Element {
   const { outbox, phone } = props;
   const online = useOnline();
   const [duty, setDuty] = createSignal(false);
@@ -52,7 +52,7 @@ export function CourierPage(props: { outbox: Outbox; phone: Phone; forget: () =>
     changed: () => void recount(),
     advice: (advice) => (tracker.advice = advice),
     refused: (_, reason) => toast(t('courier.refused', { reason })),
-    unauthorised: () => props.forget(),
+    unauthorised: () => props.shutOut(),
   });
   const tracker = new Tracker((fix) => void outbox.addFix(fix).then(setWaiting).then(() => sender.flush()), setTracking);
 
@@ -63,7 +63,7 @@ export function CourierPage(props: { outbox: Outbox; phone: Phone; forget: () =>
       setFailure(undefined);
       await outbox.keep('stops', page.items);
     } catch (cause) {
-      if (cause instanceof ApiError && cause.status === 401) return props.forget();
+      if (cause instanceof ApiError && cause.status === 401) return props.shutOut();
       if (online()) setFailure((before) => ({ message: cause instanceof Error ? cause.message : String(cause), sinceMs: before?.sinceMs ?? Date.now() }));
     }
   };
@@ -80,6 +80,10 @@ export function CourierPage(props: { outbox: Outbox; phone: Phone; forget: () =>
     else tracker.stop();
     void outbox.keep('duty', on);
     void take({ path: 'duty', body: { on_duty: on, at: now() } });
+  };
+  const forget = (): void => {
+    const unsent = waiting() + pending().length;
+    if (unsent === 0 || window.confirm(tn('courier.forget_sure', unsent))) props.forget();
   };
   const step = (stop: StopOf, status: Status, reason?: string): void => {
     const body = { status, at: now(), ...(reason ? { reason } : {}) };
@@ -144,7 +148,7 @@ export function CourierPage(props: { outbox: Outbox; phone: Phone; forget: () =>
             {(stop) => <div class="card done-stop"><span class="grow truncate">{stop.dropoff.label || stop.id}</span><span class="badge" classList={{ problem: stop.status === 'failed', moving: stop.status === 'delivered' }}>{t(`delivery.${stop.status}` as Key)}</span></div>}
           </For>
         </Show>
-        <button type="button" class="button plain" onClick={() => props.forget()}>{t('courier.forget')}</button>
+        <button type="button" class="button plain" onClick={forget}>{t('courier.forget')}</button>
       </main>
       <Toasts />
       <Show when={failing()}>

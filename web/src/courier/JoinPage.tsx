@@ -18,7 +18,8 @@ export function JoinPage(props: { outbox: Outbox; code: string; use: (phone: Pho
   const join = async (): Promise<void> => {
     try {
       const answer = await call<Joined>('POST', '/v1/join', { body: { code: props.code } });
-      await props.outbox.clear();
+      const before = await props.outbox.kept<Phone>('phone');
+      if (before?.courier_id !== answer.courier_id) await props.outbox.clear();
       await props.outbox.keep('phone', { token: answer.token, courier_id: answer.courier_id, name: answer.name });
       setJoined(answer);
     } catch (cause) {

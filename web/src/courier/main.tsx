@@ -21,10 +21,12 @@ function Pages(props: { outbox: Outbox; known: Phone | undefined; code: string |
     await props.outbox.clear();
     setPhone(undefined);
   };
+  // What waits is kept: the same courier may join again with a new code and send it then.
+  const shutOut = (): void => void setPhone(undefined);
   return (
     <Switch fallback={<main class="join"><h1>{t('courier.stranger')}</h1><p class="muted">{t('courier.stranger_say')}</p></main>}>
       <Match when={code()}>{(value) => <JoinPage outbox={props.outbox} code={value()} use={use} />}</Match>
-      <Match when={phone()} keyed>{(value) => <CourierPage outbox={props.outbox} phone={value} forget={forget} />}</Match>
+      <Match when={phone()} keyed>{(value) => <CourierPage outbox={props.outbox} phone={value} forget={forget} shutOut={shutOut} />}</Match>
     </Switch>
   );
 }

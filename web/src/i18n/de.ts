@@ -423,6 +423,17 @@ const de: Dictionary = {
   'join.spent': 'Dieser Code gilt nicht mehr',
   'join.spent_say': 'Ein Code gilt einmal und 15 Minuten lang. Lass dir einen neuen geben.',
   'join.already': 'Ich bin schon dabei',
+
+  'courier.forget_sure_one': '{n} Eintrag ist nicht gesendet und ginge verloren. Weiter?',
+  'courier.forget_sure_other': '{n} Einträge sind nicht gesendet und gingen verloren. Weiter?',
+
+  'docs.contents': 'Inhalt',
+  'docs.search': 'Route finden',
+  'docs.none': 'Keine solche Route.',
+  'docs.parameters': 'Parameter',
+  'docs.body': 'Inhalt der Anfrage',
+  'docs.answers': 'Antworten',
+  'docs.required': 'nötig',
 };
 
 export default de;

@@ -421,6 +421,17 @@ const en = {
   'join.spent': 'This code does not work any more',
   'join.spent_say': 'A code works once and for 15 minutes. Ask for a new one.',
   'join.already': 'I have joined already',
+
+  'courier.forget_sure_one': '{n} thing has not been sent and would be lost. Go on?',
+  'courier.forget_sure_other': '{n} things have not been sent and would be lost. Go on?',
+
+  'docs.contents': 'Contents',
+  'docs.search': 'Find a route',
+  'docs.none': 'No route like that.',
+  'docs.parameters': 'Parameters',
+  'docs.body': 'Body',
+  'docs.answers': 'Answers',
+  'docs.required': 'required',
 } as const;
 
 export type Key = keyof typeof en;

@@ -1,6 +1,6 @@
 /** Trips: found, replayed on the map at 1–32×, exported; and where the fleet was, as a heatmap. */
 import { For, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount, type JSX } from 'solid-js';
-import { clockSeconds, dateTime, distance, kmh, span, t, tn } from '../i18n';
+import { clockSeconds, dateTime, distance, kmh, number, span, t, tn } from '../i18n';
 import { get, id, withQuery, type Page } from '../net/api';
 import { Icon } from '../ui/icons';
 import { load } from '../ui/load';
@@ -217,6 +217,7 @@ function Heatmap(props: { map: TripsMap | undefined; looked: number; range: { fr
     undefined,
     { equals: (a, b) => JSON.stringify(a) === JSON.stringify(b) },
   );
+  const busiest = (): number => (heat.value()?.features ?? []).reduce((top, cell) => Math.max(top, Number(cell.properties?.fixes) || 0), 0);
   const heat = load(query, (asked, signal) => get<GeoJSON.FeatureCollection>('/v1/heatmap', asked, signal), { keep: true });
   createEffect(() => {
     const cells = heat.value();
@@ -230,7 +231,7 @@ function Heatmap(props: { map: TripsMap | undefined; looked: number; range: { fr
           <strong>{t('trips.heatmap')}</strong>
           <span class="heat-scale" aria-hidden="true" />
           <span class="muted" role="status">
-            {heat.value() === undefined ? t('state.loading') : heat.value()!.features.length === 0 ? t('trips.no_heat') : t('trips.busiest', { n: props.map?.busiest ?? '' })}
+            {heat.value() === undefined ? t('state.loading') : heat.value()!.features.length === 0 ? t('trips.no_heat') : t('trips.busiest', { n: number(busiest()) })}
           </span>
         </div>
         <label class="row"><span class="muted">{t('trips.hour')}</span>
