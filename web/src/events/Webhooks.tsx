@@ -89,7 +89,7 @@ function Attempts(props: { path: string }): JSX.Element {
       {(list) => (
         <div class="table-scroll" tabindex="0">
           <table class="table">
-            <thead><tr><th>{t('stream.when')}</th><th>{t('webhooks.event')}</th><th>{t('webhooks.answer')}</th><th class="number">{t('webhooks.took')}</th><th /></tr></thead>
+            <thead><tr><th>{t('stream.when')}</th><th>{t('webhooks.event')}</th><th>{t('webhooks.answer')}</th><th class="number">{t('webhooks.took')}</th><th><span class="visually-hidden">{t('webhooks.redeliver')}</span></th></tr></thead>
             <tbody>
               <For each={list()}>
                 {(one) => (

@@ -47,6 +47,13 @@ export function isCovered(coverage: WaylogMap['coverage'], lon: number, lat: num
   return lon >= west && lon <= east && lat >= south && lat <= north;
 }
 
+/** The middle part of a box. */
+function shrink([west, south, east, north]: [number, number, number, number], share: number): [number, number, number, number] {
+  const lon = ((east - west) * (1 - share)) / 2;
+  const lat = ((north - south) * (1 - share)) / 2;
+  return [west + lon, south + lat, east - lon, north - lat];
+}
+
 /** Makes the map in `container`; resolves when its style is loaded. */
 export async function createMap(container: HTMLElement, options: StartOptions = {}): Promise<WaylogMap> {
   const { basemap } = await webConfig();
@@ -58,7 +65,9 @@ export async function createMap(container: HTMLElement, options: StartOptions = 
     protocol.add(archive);
     const header = await archive.getHeader();
     coverage = [header.minLon, header.minLat, header.maxLon, header.maxLat];
-    start = { bounds: coverage, fitBoundsOptions: { padding: 24 } };
+    // A little closer than the whole, so that the edge of the tiles stays out of sight.
+    const [west, south, east, north] = shrink(coverage, 0.7);
+    start = { bounds: [west, south, east, north] };
   }
   let colors = readColors();
   const style = () => (basemap.kind === 'pmtiles' ? basemapStyle(colors, url) : basemap.url);

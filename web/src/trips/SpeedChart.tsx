@@ -2,7 +2,7 @@
 import { createEffect, on, onCleanup, onMount, type JSX } from 'solid-js';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { clock, t } from '../i18n';
+import { clock, clockSeconds, t } from '../i18n';
 import { onThemeChange, readColors } from '../map/colors';
 import { GAP_S, type Replay } from './replay';
 
@@ -26,7 +26,7 @@ export function SpeedChart(props: { replay: Replay; time: number; choose: (time:
         cursor: { y: false, drag: { setScale: false, x: false }, points: { size: 9, fill: c.accent, stroke: c.halo } },
         scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(20, Math.ceil(max / 10) * 10)] } },
         axes: [
-          { ...axis, values: (_, marks) => marks.map((mark) => clock(mark * 1000)) },
+          { ...axis, size: 28, space: 90, values: (u, marks) => marks.map((mark) => (u.scales.x!.max! - u.scales.x!.min! < 900 ? clockSeconds : clock)(mark * 1000)) },
           { ...axis, size: 52, values: (_, marks) => marks.map((mark) => `${mark}`), label: 'km/h', labelSize: 14, labelFont: font },
         ],
         series: [

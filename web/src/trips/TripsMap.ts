@@ -1,6 +1,6 @@
 /** The map of the trips page: a path coloured by speed, its stops, the marker, and the heatmap. */
 import { Marker, Popup, type GeoJSONSource } from 'maplibre-gl';
-import { clock, kmh, number, span, t, tn } from '../i18n';
+import { clock, kmh, span, t, tn } from '../i18n';
 import { show } from '../live/shown';
 import { createMap, isCovered, type WaylogMap } from '../map/createMap';
 import { markerElement } from '../map/markers';
@@ -16,7 +16,6 @@ export class TripsMap {
   private readonly data = { path: EMPTY, stops: EMPTY, heat: EMPTY };
   private readonly element = markerElement('courier-dot', 'courier');
   private readonly marker = new Marker({ element: this.element });
-  private heatMost = 1;
 
   private constructor(private readonly view: WaylogMap) {}
 
@@ -92,20 +91,15 @@ export class TripsMap {
 
   showHeat(cells: GeoJSON.FeatureCollection | undefined): void {
     const features = cells?.features ?? [];
-    this.heatMost = features.reduce((top, cell) => Math.max(top, Number(cell.properties?.fixes) || 0), 1);
+    const busiest = features.reduce((top, cell) => Math.max(top, Number(cell.properties?.fixes) || 0), 1);
     this.put('heat', {
       type: 'FeatureCollection',
       features: features.map((cell) => ({
         ...cell,
-        properties: { ...cell.properties, warmth: Math.log1p(Number(cell.properties?.fixes) || 0) / Math.log1p(this.heatMost) },
+        properties: { ...cell.properties, warmth: Math.log1p(Number(cell.properties?.fixes) || 0) / Math.log1p(busiest) },
       })),
     });
     show({ cells: features.length });
-  }
-
-  /** The fixes of the busiest cell shown. */
-  get busiest(): string {
-    return number(this.heatMost);
   }
 
   close(): void {

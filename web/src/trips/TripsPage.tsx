@@ -1,10 +1,10 @@
 /** Trips: found, replayed on the map at 1–32×, exported; and where the fleet was, as a heatmap. */
 import { For, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount, type JSX } from 'solid-js';
-import { clockSeconds, dateTime, distance, kmh, span, t, tn } from '../i18n';
+import { clockSeconds, dateTime, distance, kmh, number, span, t, tn } from '../i18n';
 import { get, id, withQuery, type Page } from '../net/api';
 import { Icon } from '../ui/icons';
 import { load } from '../ui/load';
-import { View } from '../ui/View';
+import { Failed, View } from '../ui/View';
 import { VirtualList } from '../ui/VirtualList';
 import { placeAt, replayOf, SPEED_BANDS, type Replay } from './replay';
 import { SpeedChart } from './SpeedChart';
@@ -207,13 +207,18 @@ function Player(props: { replay: Replay; map: TripsMap | undefined }): JSX.Eleme
 /** H3 cells of the view by how many fixes they saw, by day range and hour. */
 function Heatmap(props: { map: TripsMap | undefined; looked: number; range: { from: string; to: string } }): JSX.Element {
   const [hour, setHour] = createSignal('');
-  const heat = load(
+  const query = createMemo(
     () => {
       const { map, looked, range } = props;
-      return map && { looked, range, hour: hour(), bbox: map.bbox.map((edge) => edge.toFixed(5)).join(), res: map.zoom >= 13 ? 9 : map.zoom >= 11 ? 8 : map.zoom >= 9 ? 7 : 6 };
+      if (!map || looked < 0) return undefined;
+      const res = map.zoom >= 13 ? 9 : map.zoom >= 11 ? 8 : map.zoom >= 9 ? 7 : 6;
+      return { ...range, hour: hour(), res, bbox: map.bbox.map((edge) => edge.toFixed(3)).join() };
     },
-    ({ range, bbox, res, hour: only }, signal) => get<GeoJSON.FeatureCollection>('/v1/heatmap', { ...range, bbox, res, hour: only }, signal),
+    undefined,
+    { equals: (a, b) => JSON.stringify(a) === JSON.stringify(b) },
   );
+  const busiest = (): number => (heat.value()?.features ?? []).reduce((top, cell) => Math.max(top, Number(cell.properties?.fixes) || 0), 0);
+  const heat = load(query, (asked, signal) => get<GeoJSON.FeatureCollection>('/v1/heatmap', asked, signal), { keep: true });
   createEffect(() => {
     const cells = heat.value();
     if (cells) props.map?.showHeat(cells);
@@ -225,7 +230,9 @@ function Heatmap(props: { map: TripsMap | undefined; looked: number; range: { fr
         <div class="row wrap">
           <strong>{t('trips.heatmap')}</strong>
           <span class="heat-scale" aria-hidden="true" />
-          <span class="muted">{heat.value() ? t('trips.busiest', { n: props.map?.busiest ?? '' }) : t('state.loading')}</span>
+          <span class="muted" role="status">
+            {heat.value() === undefined ? t('state.loading') : heat.value()!.features.length === 0 ? t('trips.no_heat') : t('trips.busiest', { n: number(busiest()) })}
+          </span>
         </div>
         <label class="row"><span class="muted">{t('trips.hour')}</span>
           <select class="select" onChange={(event) => setHour(event.currentTarget.value)}>
@@ -234,7 +241,7 @@ function Heatmap(props: { map: TripsMap | undefined; looked: number; range: { fr
           </select>
         </label>
       </div>
-      <View data={heat} isEmpty={(cells) => cells.features.length === 0} empty={<p class="muted">{t('trips.no_heat')}</p>}>{() => null}</View>
+      <Show when={heat.error()}>{(failure) => <Failed failure={failure()} retry={heat.reload} />}</Show>
     </section>
   );
 }

@@ -31,6 +31,7 @@ const PATHS = {
 } as const;
 
 export type IconName = keyof typeof PATHS;
+export const ICON_NAMES = Object.keys(PATHS) as IconName[];
 
 export function Icon(props: { name: IconName; size?: number }): JSX.Element {
   return (

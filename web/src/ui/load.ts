@@ -19,6 +19,8 @@ export interface Failure {
 export interface LoadOptions {
   /** Ask again this often, in milliseconds, while the page is visible. */
   everyMs?: number;
+  /** Keep the last answer while a new source is asked for. */
+  keep?: boolean;
 }
 
 /** Asks `fetcher` for every new `source`; an `undefined` source asks for nothing. */
@@ -52,7 +54,7 @@ export function load<S, T>(
   };
   createEffect(
     on(source, (key) => {
-      setValue(undefined);
+      if (!options.keep) setValue(undefined);
       setError(undefined);
       running?.abort();
       if (key !== undefined) void ask(key);
