@@ -6,18 +6,21 @@
 pub mod courier;
 pub mod delivery;
 pub mod eta;
+pub mod event;
 pub mod fix;
 pub mod fix_batch;
 pub mod geo;
 pub mod geofence;
 pub mod ids;
 pub mod position;
+pub mod rules;
 pub mod trip;
 pub mod unix_ms;
 
 pub use courier::{Courier, SpeedUnit, Vehicle};
 pub use delivery::{Delivery, DeliveryStatus, Place, TimelineEntry, Window};
 pub use eta::Eta;
+pub use event::{EventPattern, EventType, PatternError};
 pub use fix::Fix;
 pub use fix_batch::FixBatch;
 pub use geofence::{Geofence, GeofenceEvent, Shape};
