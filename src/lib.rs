@@ -32,6 +32,7 @@ pub mod domain;
 pub mod http;
 pub mod lifecycle;
 pub mod roads;
+pub mod notifications;
 pub mod stream;
 pub mod telemetry;
 

@@ -98,7 +98,8 @@ impl Config {
         }
         self.http.check()?;
         self.stream.check()?;
-        self.ingest.check()
+        self.ingest.check()?;
+        self.notifications.check()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::DeliveryStatus;
+
 macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident = $word:literal;)*) => {
         /// What happened, as `noun.verb` in the API, in SQL and in webhooks.
@@ -62,6 +64,27 @@ event_types! {
     GeofenceDwell = "geofence.dwell";
     /// The courier went through between two fixes.
     GeofenceCross = "geofence.cross";
+}
+
+impl EventType {
+    /// From the word in the API, in SQL and in webhooks.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|t| t.as_str() == word)
+    }
+
+    /// The states of its delivery in which a rule's event is still true when it is recorded; `None`
+    /// where it is true in any.
+    #[must_use]
+    pub fn holds_while(self) -> Option<&'static [DeliveryStatus]> {
+        use DeliveryStatus::{Assigned, PickedUp};
+        match self {
+            Self::DeliveryPickupApproaching | Self::DeliveryPickupArrived => Some(&[Assigned]),
+            Self::DeliveryApproaching | Self::DeliveryArrived => Some(&[PickedUp]),
+            Self::DeliveryDelayed => Some(&[Assigned, PickedUp]),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for EventType {

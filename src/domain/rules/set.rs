@@ -14,8 +14,8 @@ pub struct RuleSet {
     pub approaching_m: f64,
     /// `arrived` when the courier is this near the stop, metres.
     pub arrived_m: f64,
-    /// … and no faster than this where the phone measures speed: who drives by has not arrived,
-    /// metres a second.
+    /// … and no faster than this, where speed is measured: who drives by has not arrived, metres a
+    /// second.
     pub arrived_below_mps: f64,
     /// An event of a fix that reached us later than this is recorded and not sent, seconds.
     pub stale_after_s: i64,

@@ -68,6 +68,21 @@ pub struct StopState {
 /// much, milliseconds.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
 
+/// Speed of the newest fix in metres a second: what the phone measured or what the way from the fix
+/// before says, whichever is less. Standing still shows in either, sooner or later.
+fn speed_mps(recent: &Recent) -> Option<f64> {
+    let newest = recent.newest()?;
+    let measured = newest.speed_mps.map(f64::from);
+    let implied = recent.previous().map(|before| {
+        let seconds = newest.at.since(before.at).max(1) as f64 / 1000.0;
+        geo::distance_m(newest.position, before.position) / seconds
+    });
+    match (measured, implied) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (measured, _) => measured,
+    }
+}
+
 /// Brings `states` in line with `run`, in place: stops that are no longer next are forgotten.
 pub(super) fn align(states: &mut Vec<StopState>, run: &[Arc<Delivery>]) {
     let heading = |d: &Delivery| Stop::ahead(d.status).map(|stop| (stop, d.sequence));
@@ -141,9 +156,7 @@ impl StopState {
             rules.arrived_m,
             newest.accuracy_m,
         );
-        let too_fast = newest
-            .speed_mps
-            .is_some_and(|v| f64::from(v) > rules.arrived_below_mps);
+        let too_fast = speed_mps(recent).is_some_and(|v| v > rules.arrived_below_mps);
         if here == Vote::Inside && too_fast {
             here = Vote::Neither;
         }

@@ -162,10 +162,26 @@ fn who_drives_by_a_later_stop_has_not_come_for_it() {
 #[test]
 fn who_drives_through_at_speed_has_not_arrived() {
     let run = [delivery(DeliveryStatus::PickedUp, 0)];
-    let mut track = fixes(&(0..10).map(|i| (i, 20.0, 5.0)).collect::<Vec<_>>());
+    let mut track = fixes(
+        &(0..100)
+            .map(|i| (i, 700.0 - 14.0 * i as f64, 5.0))
+            .collect::<Vec<_>>(),
+    );
     track.iter_mut().for_each(|f| f.speed_mps = Some(14.0));
-    let told = told(&mut CourierState::default(), &run, &track);
-    assert_eq!(kinds(&told), [EventType::DeliveryApproaching]);
+    let passing = told(&mut CourierState::default(), &run, &track);
+    assert_eq!(kinds(&passing), [EventType::DeliveryApproaching]);
+    // One who stands there has, even if the phone still measures the speed of before.
+    track.truncate(51);
+    let door = track[50];
+    track.extend((51..54).map(|s| Fix {
+        fix_time: START.plus_ms(s * 1000),
+        ..door
+    }));
+    let standing = told(&mut CourierState::default(), &run, &track);
+    assert_eq!(
+        kinds(&standing),
+        [EventType::DeliveryApproaching, EventType::DeliveryArrived]
+    );
 }
 
 #[test]
