@@ -32,6 +32,7 @@ pub mod domain;
 pub mod http;
 pub mod ingest;
 pub mod lifecycle;
+pub mod notifications;
 pub mod roads;
 pub mod stream;
 pub mod telemetry;

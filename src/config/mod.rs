@@ -99,7 +99,8 @@ impl Config {
         self.http.check()?;
         self.stream.check()?;
         self.ingest.check()?;
-        self.analytics.check()
+        self.analytics.check()?;
+        self.notifications.check()
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
+use crate::domain::rules::RuleSet;
 
 /// A value that is never printed.
 #[derive(Clone)]
@@ -227,8 +228,35 @@ pub struct NotificationsConfig {
     pub approaching_m: u32,
     pub arrived_m: u32,
     pub allow_private_endpoints: bool,
+    pub stale_after_s: u32,
     pub timeout_s: u64,
     pub give_up_after_hours: u64,
+    pub in_flight: usize,
+}
+
+impl NotificationsConfig {
+    /// The numbers that rules judge by.
+    #[must_use]
+    pub fn rules(&self) -> RuleSet {
+        RuleSet {
+            approaching_m: f64::from(self.approaching_m),
+            arrived_m: f64::from(self.arrived_m),
+            stale_after_s: i64::from(self.stale_after_s),
+            ..RuleSet::default()
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.rules()
+            .check()
+            .map_err(|e| ConfigError(format!("notifications.{e}")))?;
+        if self.timeout_s == 0 || self.in_flight == 0 {
+            return Err(ConfigError(
+                "notifications.timeout_s and notifications.in_flight must be at least 1".into(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

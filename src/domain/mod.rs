@@ -6,6 +6,7 @@
 pub mod courier;
 pub mod delivery;
 pub mod eta;
+pub mod event;
 pub mod fix;
 pub mod fix_batch;
 pub mod geo;
@@ -13,6 +14,7 @@ pub mod geofence;
 pub mod ids;
 pub mod position;
 pub mod quarantined;
+pub mod rules;
 pub mod trip;
 pub mod unix_ms;
 
@@ -21,6 +23,7 @@ mod wire;
 pub use courier::{Courier, SpeedUnit, Vehicle};
 pub use delivery::{Delivery, DeliveryStatus, Place, TimelineEntry, Window};
 pub use eta::Eta;
+pub use event::{EventPattern, EventType, PatternError};
 pub use fix::Fix;
 pub use fix_batch::FixBatch;
 pub use geofence::{Geofence, GeofenceEvent, Shape};

@@ -34,7 +34,9 @@ pub async fn rebuild(log: &dyn Log, dedupe: &Dedupe) -> Result<u64, LogError> {
             Err(PollError::Damaged { partition, reason }) => {
                 tracing::warn!(%partition, %reason, "old fixes of this partition are not known");
             }
-            Err(PollError::Stopped(reason)) => return Err(LogError::Refused(reason)),
+            Err(error @ (PollError::NoStart { .. } | PollError::Stopped(_))) => {
+                return Err(LogError::Refused(error.to_string()));
+            }
         }
     }
     Ok(records)

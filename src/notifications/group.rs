@@ -1,0 +1,280 @@
+//! The group `notifications`: reads the log, judges, and writes what is due.
+//!
+//! A round: whatever can be read without waiting, then one transaction for all partitions that have
+//! an event due, so that a burst costs as few transactions as a single fix. Without events the
+//! offsets and states are written every [`WRITE_EVERY`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metrics::counter;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::judge::{Bench, JudgedPartition};
+use super::store::{Flushed, GROUP, Store};
+use crate::clock::SharedClock;
+use crate::stream::{
+    CommitError, Consumer, Log, LogError, Offset, Partition, PollError, SeekTo, StartOffsets,
+    StreamEvent, TOPIC_DELIVERY_LOCATION,
+};
+use crate::telemetry::metrics::NOTIFICATIONS_EVENTS;
+
+/// What the rules know is written this often where no event asks for it sooner.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
+/// Most polls of one round, before what is due is written.
+const ROUND_POLLS: usize = 32;
+/// Pauses between tries while Postgres or the log is away.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+/// How long leaving the group may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Reads the log for the rules.
+pub(super) struct Group {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) bench: Bench,
+    pub(super) store: Store,
+    pub(super) clock: SharedClock,
+}
+
+impl Group {
+    /// Reads until `stop`; what was read is written before it returns, if Postgres is there.
+    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let start = Arc::new(StartAt {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            stale_after_s: self.bench.rules.stale_after_s,
+        });
+        let consumer = self
+            .log
+            .subscribe(TOPIC_DELIVERY_LOCATION, GROUP, start)
+            .await?;
+        let mut reader = Reader {
+            consumer,
+            bench: self.bench,
+            store: self.store,
+            partitions: BTreeMap::new(),
+            written_at: Instant::now(),
+            stop,
+        };
+        while !reader.stop.is_cancelled() {
+            reader.round().await;
+        }
+        reader.leave().await;
+        Ok(())
+    }
+}
+
+/// Begins where the store says. A group that is new begins with what is not stale by its rules.
+struct StartAt {
+    store: Store,
+    clock: SharedClock,
+    stale_after_s: i64,
+}
+
+#[async_trait]
+impl StartOffsets for StartAt {
+    async fn start_at(&self, partition: Partition) -> anyhow::Result<Option<SeekTo>> {
+        let not_stale = self.clock.now_ms() - self.stale_after_s * 1000;
+        let next = self.store.next(partition).await?;
+        Ok(Some(
+            next.map_or(SeekTo::TimestampMs(not_stale), SeekTo::Offset),
+        ))
+    }
+}
+
+struct Reader {
+    consumer: Box<dyn Consumer>,
+    bench: Bench,
+    store: Store,
+    partitions: BTreeMap<Partition, JudgedPartition>,
+    written_at: Instant,
+    stop: CancellationToken,
+}
+
+impl Reader {
+    /// Reads what is there and writes what is due.
+    async fn round(&mut self) {
+        let mut wait = WRITE_EVERY.saturating_sub(self.written_at.elapsed());
+        for _ in 0..ROUND_POLLS {
+            let polled = tokio::select! {
+                () = self.stop.cancelled() => return,
+                polled = self.consumer.poll(wait) => polled,
+            };
+            match polled {
+                Ok(StreamEvent::Idle) => break,
+                Ok(event) => self.take(event).await,
+                Err(error) => {
+                    self.complain(&error).await;
+                    break;
+                }
+            }
+            wait = Duration::ZERO;
+        }
+        let all = self.written_at.elapsed() >= WRITE_EVERY;
+        self.write(all).await;
+    }
+
+    async fn take(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::Assigned { partitions, .. } => {
+                for (partition, at) in partitions {
+                    self.begin(partition, at).await;
+                }
+            }
+            StreamEvent::Records {
+                partition, records, ..
+            } => {
+                if let Some(judged) = self.partitions.get_mut(&partition) {
+                    judged.read(&records, &self.bench.rules, &self.bench.directory);
+                }
+            }
+            StreamEvent::Revoked { partitions } => {
+                partitions
+                    .iter()
+                    .for_each(|p| drop(self.partitions.remove(p)));
+            }
+            StreamEvent::OffsetLost {
+                partition,
+                from,
+                to,
+            } => {
+                tracing::error!(%partition, %from, %to,
+                    "retention has overtaken the notifications: what lies between was not judged");
+                if let Some(judged) = self.partitions.get_mut(&partition) {
+                    judged.skip_to(to);
+                }
+            }
+            StreamEvent::Idle => {}
+        }
+    }
+
+    /// Takes over a partition that starts at `at`, with what the store knows about it.
+    async fn begin(&mut self, partition: Partition, at: Offset) {
+        let Some(loaded) = self
+            .insist(async |r| r.store.load(partition, at).await)
+            .await
+        else {
+            return;
+        };
+        let mut reading_from = at;
+        if loaded.next != at {
+            match self
+                .consumer
+                .seek(partition, SeekTo::Offset(loaded.next))
+                .await
+            {
+                Ok(resolved) => reading_from = resolved,
+                Err(error) => tracing::warn!(%partition, %error, "cannot seek"),
+            }
+        }
+        if reading_from < loaded.next {
+            tracing::error!(%partition, stored = %loaded.next, end = %reading_from,
+                "the stored offset lies beyond the end of the log: it has lost records; \
+                 reading goes on at its end");
+        }
+        let judged = JudgedPartition::new(partition, loaded, reading_from);
+        self.partitions.insert(partition, judged);
+    }
+
+    /// Writes the partitions that have an event due, or `all` that have anything.
+    async fn write(&mut self, all: bool) {
+        if all {
+            self.written_at = Instant::now();
+        }
+        loop {
+            let chosen: Vec<Partition> = self
+                .partitions
+                .iter()
+                .filter(|(_, judged)| judged.is_due() || (all && judged.is_behind()))
+                .map(|(partition, _)| *partition)
+                .collect();
+            if chosen.is_empty() {
+                return;
+            }
+            let flush = async |r: &Self| {
+                let writes: Vec<_> = chosen
+                    .iter()
+                    .filter_map(|p| Some(r.partitions.get(p)?.to_write()))
+                    .collect();
+                r.store.flush(&writes).await
+            };
+            match self.insist(flush).await {
+                None => return,
+                Some(Flushed::Written(events)) => return self.written(&chosen, &events).await,
+                Some(Flushed::Overtaken(lost)) => self.begin_again(&lost).await,
+            }
+        }
+    }
+
+    async fn written(&mut self, chosen: &[Partition], events: &[crate::domain::EventType]) {
+        for event in events {
+            counter!(NOTIFICATIONS_EVENTS, "type" => event.as_str()).increment(1);
+        }
+        for partition in chosen {
+            let Some(judged) = self.partitions.get_mut(partition) else {
+                continue;
+            };
+            judged.written();
+            // Only a hint for those who watch the group; the store decides.
+            match self.consumer.commit(*partition, judged.next()).await {
+                Ok(()) | Err(CommitError::Stale(_)) => {}
+                Err(error) => tracing::warn!(%partition, %error, "cannot commit"),
+            }
+        }
+    }
+
+    /// Another member was faster, or our own transaction went in although its answer was lost: the
+    /// store knows.
+    async fn begin_again(&mut self, lost: &[Partition]) {
+        for partition in lost {
+            if let Some(judged) = self.partitions.remove(partition) {
+                tracing::info!(%partition, "reading on from what is stored");
+                self.begin(*partition, judged.next()).await;
+            }
+        }
+    }
+
+    /// Does `work` until Postgres takes it; `None` if the process stops before.
+    async fn insist<T>(&self, work: impl AsyncFn(&Self) -> sqlx::Result<T>) -> Option<T> {
+        for attempt in 0_usize.. {
+            match work(self).await {
+                Ok(done) => return Some(done),
+                Err(error) if attempt == 0 => {
+                    tracing::warn!(%error, "notifications wait for the database");
+                }
+                Err(error) => tracing::debug!(%error, "notifications still wait for the database"),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = tokio::time::sleep(PAUSES[attempt.min(PAUSES.len() - 1)]) => {}
+            }
+        }
+        None
+    }
+
+    async fn complain(&self, error: &PollError) {
+        tracing::warn!(%error, "notifications cannot read the log");
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(PAUSES[2]) => {}
+        }
+    }
+
+    async fn leave(mut self) {
+        self.write(true).await;
+        self.consumer.close(CLOSE_WITHIN).await;
+    }
+}
+
+/// Names the stream of this log in the store.
+pub(super) fn stream_id(log: &dyn Log) -> Result<String, LogError> {
+    log.stream_id(TOPIC_DELIVERY_LOCATION)
+}
