@@ -1,10 +1,12 @@
 //! What the Directory holds beside the domain's own couriers, deliveries and geofences.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::domain::{CourierId, DeliveryId, SpeedUnit, UnixMs};
+use crate::domain::{CourierId, Delivery, DeliveryId, Position, SpeedUnit, UnixMs};
 
 /// SHA-256 of a secret. The secret has at least 128 random bits, so that a plain hash is enough.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -101,4 +103,22 @@ pub struct ApiKey {
     pub role: Role,
     /// Its secret.
     pub key_hash: TokenHash,
+}
+
+/// Where a courier completed a delivery (delivered or failed).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreviousStop {
+    /// The drop-off.
+    pub position: Position,
+    /// When.
+    pub completed_at: UnixMs,
+}
+
+/// A courier's run: the stops to come, and the one before them.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    /// Open deliveries in the order of the run.
+    pub open: Vec<Arc<Delivery>>,
+    /// The last stop that was completed.
+    pub previous: Option<PreviousStop>,
 }

@@ -11,5 +11,5 @@ mod entries;
 mod store;
 mod watched;
 
-pub use entries::{ApiKey, Device, Link, Role, TokenHash};
+pub use entries::{ApiKey, Device, Link, PreviousStop, Role, Run, TokenHash};
 pub use store::{Change, Directory};

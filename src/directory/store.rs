@@ -8,8 +8,10 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::watched::Watched;
-use super::{ApiKey, Device, Link, TokenHash};
-use crate::domain::{Courier, CourierId, Delivery, DeliveryId, Geofence, GeofenceId, UnixMs};
+use super::{ApiKey, Device, Link, PreviousStop, Run, TokenHash};
+use crate::domain::{
+    Courier, CourierId, Delivery, DeliveryId, DeliveryStatus, Geofence, GeofenceId, UnixMs,
+};
 
 /// Changes a slow listener may be behind before it must look at everything again.
 const CHANGES_KEPT: usize = 4096;
@@ -49,6 +51,8 @@ struct Maps {
     deliveries: FxHashMap<DeliveryId, Arc<Delivery>>,
     /// Open deliveries a courier, kept in the order of the run.
     runs: FxHashMap<CourierId, Vec<DeliveryId>>,
+    /// Where each courier completed a delivery last.
+    previous_stops: FxHashMap<CourierId, PreviousStop>,
     links: FxHashMap<TokenHash, Arc<Link>>,
     link_tokens: FxHashMap<Uuid, TokenHash>,
     geofences: FxHashMap<GeofenceId, Arc<Geofence>>,
@@ -107,11 +111,17 @@ impl Directory {
     /// A courier's open deliveries in the order of the run.
     #[must_use]
     pub fn run_of(&self, courier: &CourierId) -> Vec<Arc<Delivery>> {
+        self.maps.read().open_deliveries(courier)
+    }
+
+    /// A courier's run as it stands at one instant: what is open, and the stop before it.
+    #[must_use]
+    pub fn run(&self, courier: &CourierId) -> Run {
         let maps = self.maps.read();
-        let ids = maps.runs.get(courier).map_or(&[][..], Vec::as_slice);
-        ids.iter()
-            .filter_map(|id| maps.deliveries.get(id).cloned())
-            .collect()
+        Run {
+            open: maps.open_deliveries(courier),
+            previous: maps.previous_stops.get(courier).copied(),
+        }
     }
 
     /// All deliveries held (open ones, and those completed a short while ago), in no order.
@@ -168,7 +178,11 @@ impl Directory {
 
     /// Removes a courier; devices are removed by their own changes.
     pub fn remove_courier(&self, id: &CourierId) {
-        self.maps.write().couriers.remove(id);
+        {
+            let mut maps = self.maps.write();
+            maps.couriers.remove(id);
+            maps.previous_stops.remove(id);
+        }
         self.tell(Change::Courier(id.clone()));
     }
 
@@ -280,8 +294,37 @@ impl Directory {
 }
 
 impl Maps {
+    fn open_deliveries(&self, courier: &CourierId) -> Vec<Arc<Delivery>> {
+        let ids = self.runs.get(courier).map_or(&[][..], Vec::as_slice);
+        ids.iter()
+            .filter_map(|id| self.deliveries.get(id).cloned())
+            .collect()
+    }
+
+    /// Remembers where `delivery` was completed, if it is the courier's last to be.
+    fn note_previous_stop(&mut self, delivery: &Delivery) {
+        let visited = matches!(
+            delivery.status,
+            DeliveryStatus::Delivered | DeliveryStatus::Failed
+        );
+        let (Some(courier), Some(completed_at), true) =
+            (&delivery.courier_id, delivery.completed_at(), visited)
+        else {
+            return;
+        };
+        let stop = PreviousStop {
+            position: delivery.dropoff.position,
+            completed_at,
+        };
+        let last = self.previous_stops.entry(courier.clone()).or_insert(stop);
+        if last.completed_at <= completed_at {
+            *last = stop;
+        }
+    }
+
     fn put_delivery(&mut self, delivery: Delivery) {
         self.remove_delivery(&delivery.id);
+        self.note_previous_stop(&delivery);
         let delivery = Arc::new(delivery);
         self.deliveries
             .insert(delivery.id.clone(), delivery.clone());
