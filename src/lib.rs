@@ -34,6 +34,7 @@ pub mod ingest;
 pub mod lifecycle;
 pub mod notifications;
 pub mod roads;
+pub mod live_map;
 pub mod stream;
 pub mod telemetry;
 

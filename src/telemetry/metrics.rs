@@ -102,6 +102,9 @@ catalogue! {
     LIVE_UPDATES = "waylog_live_updates_total", Counter, &[], "Updates sent, by channel.";
     LIVE_CLOSED = "waylog_live_closed_total", Counter, &[],
         "Live connections closed, by channel and close code.";
+    LIVE_UNREADABLE = "waylog_live_unreadable_total", Counter, BARE,
+        "Records that the live map passed over: foreign bytes, or no room for another courier.";
+    LIVE_COURIERS = "waylog_live_couriers", Gauge, &[], "Couriers in live state.";
     LIVE_LATENCY_SECONDS = "waylog_live_latency_seconds", Histogram, &[],
         "From received_at to the socket.";
     // analytics

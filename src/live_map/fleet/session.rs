@@ -1,0 +1,290 @@
+//! A dispatcher's screen on the fleet channel.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::hub::Topic;
+use super::tickets::Holder;
+use super::view::{Bbox, TopicId, topics_of};
+use crate::access::hash_secret;
+use crate::domain::{CourierId, UnixMs};
+use crate::http::{AsDispatcher, Problem, bearer};
+use crate::live_map::LiveMap;
+use crate::live_map::close::Close;
+use crate::live_map::socket::{self, Session};
+use crate::telemetry::metrics as names;
+
+/// A session is asked to write about this much at a time, bytes.
+const AT_A_TIME_BYTES: usize = 32 * 1024;
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum FromDispatcher {
+    /// Who asks.
+    Hello { ticket: String },
+    /// What is looked at.
+    View { bbox: Bbox, zoom: f64 },
+    /// Whose card is open; null: nobody's.
+    Watch { courier_id: Option<CourierId> },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ToDispatcher<'a> {
+    Hello {
+        epoch: u32,
+        server_time: UnixMs,
+        tick_ms: u64,
+    },
+    Topics {
+        add: &'a [TopicId],
+        remove: &'a [TopicId],
+    },
+}
+
+impl ToDispatcher<'_> {
+    fn message(&self) -> Message {
+        // Plain data with string keys: it always serialises.
+        Message::Text(serde_json::to_string(self).unwrap_or_default().into())
+    }
+}
+
+/// A screen. Dropping it ends the watching.
+struct FleetSession {
+    live: LiveMap,
+    holder: Holder,
+    number: u64,
+    wake: Arc<Notify>,
+    watched: Vec<Watched>,
+    /// Control messages that go before anything else.
+    first: Vec<Message>,
+    /// Where the next round begins, so that a slow reader hears of all its topics in turn.
+    turn: usize,
+}
+
+/// A topic with what was sent of it.
+struct Watched {
+    topic: Arc<Topic>,
+    cursor: Option<u32>,
+}
+
+impl FleetSession {
+    fn new(live: LiveMap, holder: Holder) -> Self {
+        let number = live.fleet().next_session.fetch_add(1, Ordering::Relaxed);
+        let wake = Arc::new(Notify::new());
+        live.hub().register(number, wake.clone());
+        let hello = ToDispatcher::Hello {
+            epoch: live.hub().epoch(),
+            server_time: live.now(),
+            tick_ms: live.hub().tick_ms(),
+        };
+        Self {
+            first: vec![hello.message()],
+            live,
+            holder,
+            number,
+            wake,
+            watched: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    fn look_at(&mut self, bbox: &Bbox, zoom: f64) {
+        let wanted = topics_of(bbox, zoom);
+        let held: Vec<TopicId> = self.watched.iter().map(|w| w.topic.id).collect();
+        let add: Vec<TopicId> = wanted
+            .iter()
+            .filter(|id| !held.contains(id))
+            .copied()
+            .collect();
+        let remove: Vec<TopicId> = held.into_iter().filter(|id| !wanted.contains(id)).collect();
+        if add.is_empty() && remove.is_empty() {
+            return;
+        }
+        let hub = self.live.hub();
+        self.watched.retain(|watched| {
+            let keep = !remove.contains(&watched.topic.id);
+            if !keep {
+                hub.leave(self.number, &watched.topic);
+            }
+            keep
+        });
+        let joined = hub.join(self.number, &self.wake, &add);
+        self.watched.extend(joined.into_iter().map(|topic| Watched {
+            topic,
+            cursor: None,
+        }));
+        self.first.push(
+            ToDispatcher::Topics {
+                add: &add,
+                remove: &remove,
+            }
+            .message(),
+        );
+    }
+}
+
+impl Drop for FleetSession {
+    fn drop(&mut self) {
+        let hub = self.live.hub();
+        hub.unregister(self.number);
+        for watched in &self.watched {
+            hub.leave(self.number, &watched.topic);
+        }
+        self.live.fleet().watching.lock().remove(&self.number);
+    }
+}
+
+impl Session for FleetSession {
+    const CHANNEL: &'static str = "fleet";
+
+    fn greet(hello: &str, live: &LiveMap) -> Result<Self, Close> {
+        let Ok(FromDispatcher::Hello { ticket }) = serde_json::from_str(hello) else {
+            return Err(Close::BadMessage(
+                r#"the first message must be {"type":"hello","ticket":"…"}"#,
+            ));
+        };
+        let holder = live.fleet().tickets.redeem(&ticket, live.now());
+        let holder = holder.filter(|holder| holder.may_stay(live.directory()));
+        Ok(Self::new(live.clone(), holder.ok_or(Close::Unauthorized)?))
+    }
+
+    fn collect(&mut self, _now: UnixMs, out: &mut Vec<Message>) -> Result<(), Close> {
+        if !self.holder.may_stay(self.live.directory()) {
+            return Err(Close::Revoked);
+        }
+        out.append(&mut self.first);
+        let topics = self.watched.len();
+        let (mut bytes, mut measured) = (0, 0);
+        for _ in 0..topics {
+            let watched = &mut self.watched[self.turn % topics];
+            self.turn = (self.turn + 1) % topics;
+            self.live
+                .hub()
+                .collect(&watched.topic, &mut watched.cursor, out);
+            bytes += out[measured..].iter().map(size).sum::<usize>();
+            measured = out.len();
+            if bytes >= AT_A_TIME_BYTES {
+                break;
+            }
+        }
+        if !out.is_empty() {
+            metrics::counter!(names::LIVE_UPDATES, "channel" => Self::CHANNEL)
+                .increment(out.iter().map(updates).sum());
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, text: &str, now: UnixMs) -> Result<(), Close> {
+        match serde_json::from_str(text) {
+            Ok(FromDispatcher::View { bbox, zoom }) => self.look_at(&bbox, zoom),
+            Ok(FromDispatcher::Watch { courier_id }) => {
+                self.live
+                    .fleet()
+                    .watch(self.number, courier_id, self.live.directory(), now);
+            }
+            Ok(FromDispatcher::Hello { .. }) => {
+                return Err(Close::BadMessage("hello was said already"));
+            }
+            Err(_) => {
+                return Err(Close::BadMessage(
+                    r#"a message must be a view {"bbox":[w,s,e,n],"zoom":z} or a watch"#,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn due(&self) -> Option<UnixMs> {
+        None
+    }
+
+    fn wake(&self) -> &Notify {
+        &self.wake
+    }
+}
+
+fn size(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.as_str().len(),
+        Message::Binary(frame) => frame.len(),
+        _ => 0,
+    }
+}
+
+/// Positions in a frame.
+fn updates(message: &Message) -> u64 {
+    match message {
+        Message::Binary(frame) => {
+            let entries = frame.len().saturating_sub(super::frame::HEADER_BYTES);
+            (entries / super::frame::ENTRY_BYTES) as u64
+        }
+        _ => 0,
+    }
+}
+
+/// A ticket for the fleet socket.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Ticket {
+    /// To be sent in the socket's first message; good once.
+    ticket: String,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: UnixMs,
+}
+
+/// Get a ticket for `/ws/fleet`.
+///
+/// It opens one socket, once, within 30 seconds.
+#[utoipa::path(post, path = "/v1/fleet/ticket", tag = "fleet",
+    responses((status = 200, description = "A ticket", body = Ticket),
+              (status = 401, description = "No credential", body = Problem),
+              (status = 403, description = "Not a dispatcher", body = Problem),
+              (status = 429, description = "Too many tickets are out", body = Problem)))]
+pub(crate) async fn ticket(
+    State(live): State<LiveMap>,
+    _staff: AsDispatcher,
+    parts: Parts,
+) -> Result<Response, Problem> {
+    let key = bearer(&parts).map(hash_secret);
+    let holder = Holder {
+        key: key.filter(|hash| live.directory().api_key(hash).is_some()),
+    };
+    let issued = live.fleet().tickets.issue(holder, live.now());
+    let (ticket, expires_at) =
+        issued.ok_or_else(|| Problem::too_many("too many tickets are out; try again", 5))?;
+    let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok((
+        StatusCode::OK,
+        [no_store],
+        Json(Ticket { ticket, expires_at }),
+    )
+        .into_response())
+}
+
+/// Watch the fleet.
+///
+/// WebSocket; the first message is `{"type":"hello","ticket":"…"}`, then
+/// `{"type":"view","bbox":[west,south,east,north],"zoom":z}` whenever the view has changed and
+/// `{"type":"watch","courier_id":"…"}` for the courier whose card is open. Text frames carry control
+/// messages, names and counted cells, binary frames packed positions.
+#[utoipa::path(get, path = "/ws/fleet", tag = "fleet",
+    responses((status = 101, description = "Switching to WebSocket"),
+              (status = 503, description = "The server is stopping", body = Problem)))]
+pub(crate) async fn socket(
+    State(live): State<LiveMap>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    socket::open::<FleetSession>(live, &headers, upgrade)
+}
