@@ -1,4 +1,4 @@
-import { defineConfig } from 'vite';
+import { defineConfig } from 'vitest/config';
 import solid from 'vite-plugin-solid';
 
 /** Every page is an HTML file of its own; the server maps its routes to them. */
@@ -35,6 +35,7 @@ export default defineConfig({
     },
   ],
   worker: { format: 'es' },
+  test: { environment: 'node', include: ['tests/**/*.test.ts'] },
   build: {
     target: ['chrome111', 'firefox114', 'safari16.4'],
     // The content security policy allows no `data:` fonts or scripts, so nothing is inlined.

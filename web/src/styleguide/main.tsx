@@ -42,7 +42,7 @@ function Swatches(props: { names: string[] }): JSX.Element {
 function Theme(props: { name: 'light' | 'dark' }): JSX.Element {
   const [open, setOpen] = createSignal(false);
   return (
-    <section class={`theme theme-${props.name}`} aria-label={props.name}>
+    <section class="theme" data-theme={props.name} aria-label={props.name}>
       <h1>{props.name}</h1>
       <h2>Colour</h2>
       <Swatches names={COLORS} />
