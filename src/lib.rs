@@ -31,8 +31,8 @@ pub mod directory;
 pub mod domain;
 pub mod http;
 pub mod lifecycle;
-pub mod roads;
 pub mod notifications;
+pub mod roads;
 pub mod stream;
 pub mod telemetry;
 
