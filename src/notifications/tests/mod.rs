@@ -1,6 +1,7 @@
 //! The slice over real Postgres, the real log and a real HTTP receiver.
 
 mod fixture;
+mod group;
 mod outbox;
 mod receiver;
 mod routes;
