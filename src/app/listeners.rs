@@ -1,15 +1,15 @@
 //! The ports of a process: the main one, phones' second one, operators' own.
 
+use std::net::SocketAddr;
+
+use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::config::HttpConfig;
-use crate::http;
+use crate::http::Listen;
 use crate::lifecycle::Lifecycle;
-
-/// Connections of operators at once: probes and a scraper or two.
-const OPERATOR_CONNECTIONS: usize = 64;
 
 /// Bound ports that nobody serves yet.
 pub(super) struct Listeners {
@@ -27,14 +27,11 @@ pub(super) struct Serving {
 
 impl Listeners {
     /// Binds what the settings name.
-    pub(super) fn bind(config: &HttpConfig) -> anyhow::Result<Self> {
-        let optional = |address: Option<_>, setting| {
-            address.map(|address| http::bind(address, setting)).transpose()
-        };
+    pub(super) async fn bind(config: &HttpConfig) -> anyhow::Result<Self> {
         Ok(Self {
-            main: http::bind(config.listen, "http.listen")?,
-            osmand: optional(config.osmand_listen, "http.osmand_listen")?,
-            operator: optional(config.operator_listen, "http.operator_listen")?,
+            main: bind(config.listen, "http.listen").await?,
+            osmand: bind_optional(config.osmand_listen, "http.osmand_listen").await?,
+            operator: bind_optional(config.operator_listen, "http.operator_listen").await?,
         })
     }
 
@@ -58,15 +55,15 @@ impl Listeners {
         lifecycle: &Lifecycle,
     ) -> Serving {
         let serving = Serving { url: self.url(config), tasks: TaskTracker::new() };
-        let all = config.max_connections;
+        let listen = Listen::of(config);
         let ports = [
-            ("http", Some(self.main), router.clone(), all),
-            ("http for phones", self.osmand, router, all),
-            ("http for operators", self.operator, probes, OPERATOR_CONNECTIONS),
+            ("http", Some(self.main), router.clone()),
+            ("http for phones", self.osmand, router),
+            ("http for operators", self.operator, probes),
         ];
-        for (name, listener, router, most) in ports {
+        for (name, listener, router) in ports {
             if let Some(listener) = listener {
-                let task = http::serve(listener, router, most, lifecycle.soft());
+                let task = listen.clone().serve(listener, router, lifecycle.soft());
                 lifecycle.spawn(name, serving.tasks.track_future(task));
             }
         }
@@ -79,5 +76,20 @@ impl Serving {
     /// Waits until the last request is answered.
     pub(super) async fn closed(&self) {
         self.tasks.wait().await;
+    }
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("cannot listen on {address}; set {setting} to another address"))
+}
+
+async fn bind_optional(
+    address: Option<SocketAddr>,
+    setting: &str,
+) -> anyhow::Result<Option<TcpListener>> {
+    match address {
+        Some(address) => Ok(Some(bind(address, setting).await?)),
+        None => Ok(None),
     }
 }

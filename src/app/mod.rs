@@ -23,10 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use roles::{Role, Roles};
 
-use crate::access::Access;
+use crate::access::{Access, Chance};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Backend, Config};
 use crate::directory::{self, Directory};
+use crate::http;
 use crate::lifecycle::Lifecycle;
 use crate::local_postgres::LocalPostgres;
 use crate::stream::Log;
@@ -70,15 +71,11 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     let filled = sync.load_or_snapshot().await?;
     tracing::info!(?filled, migrated, "the Directory is filled");
 
-    let listeners = listeners::Listeners::bind(&config.http)?;
+    let listeners = listeners::Listeners::bind(&config.http).await?;
     let public_url: Arc<str> = listeners.public_url(&config.http).into();
-    let access = Access::new(
-        &config,
-        directory.clone(),
-        sync.clone(),
-        pool.clone(),
-        clock.clone(),
-    );
+    let admin_key = config.admin_key.as_ref().map(|key| key.expose());
+    let access = Access::over(sync.clone(), clock.clone(), admin_key);
+    let chance = Chance::from_system()?;
     let ready = Arc::new(AtomicBool::new(false));
     let operator = operator::Operator { pool: pool.clone(), metrics, ready: ready.clone() };
     let slices = Slices::build(slices::Ground {
@@ -90,7 +87,8 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         access: access.clone(),
         clock,
         pool: pool.clone(),
-        public_url,
+        chance,
+        public_url: public_url.clone(),
     })?;
 
     // Consumers outlive the listeners: they store what the last requests appended.
@@ -99,7 +97,12 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     slices.spawn(&lifecycle, &consumers, (!migrated).then(|| pool.clone()));
     let stop = lifecycle.soft();
     lifecycle.spawn("directory", sync.run(consumers.clone()));
-    let router = slices.router(&config, access, operator.probes(), log.shared.clone())?;
+    let (uploads, mut api) = slices.routes(log.shared.clone());
+    if config.http.operator_listen.is_none() {
+        api = api.merge(operator.probes().into());
+    }
+    let site = http::Site { uploads, api, access, demo: slices.demo() };
+    let router = http::assemble(site, &config.http, &config.web, &public_url);
     let serving = listeners.serve(&config.http, router, operator.probes(), &lifecycle);
 
     slices.wait_until_restored(&stop).await;

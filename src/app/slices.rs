@@ -3,22 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use rand::SeedableRng;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::roles::{Role, Roles};
 use super::{database, stream_routes};
-use crate::access::Access;
+use crate::access::{Access, Chance};
 use crate::analytics::{self, Analytics};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::directory::{self, Directory};
 use crate::dispatch::Dispatch;
-use crate::http;
 use crate::ingest::Ingest;
 use crate::lifecycle::Lifecycle;
 use crate::live_map::{self, LiveMap};
@@ -39,6 +35,7 @@ pub(super) struct Ground<'a> {
     pub(super) access: Arc<Access>,
     pub(super) clock: SharedClock,
     pub(super) pool: PgPool,
+    pub(super) chance: Chance,
     pub(super) public_url: Arc<str>,
 }
 
@@ -49,7 +46,6 @@ pub(super) struct Slices {
     analytics: Option<Analytics>,
     notifications: Option<Notifications>,
     dispatch: Option<Dispatch>,
-    directory: Arc<Directory>,
 }
 
 /// Groups whose unread records the log never deletes.
@@ -62,7 +58,18 @@ pub(super) fn protected_groups() -> Vec<ProtectedGroup> {
 
 impl Slices {
     pub(super) fn build(ground: Ground<'_>) -> anyhow::Result<Self> {
-        let Ground { config, roles, log, directory, sync, access, clock, pool, public_url } = ground;
+        let Ground {
+            config,
+            roles,
+            log,
+            directory,
+            sync,
+            access,
+            clock,
+            pool,
+            chance,
+            public_url,
+        } = ground;
         let body_timeout = Duration::from_secs(config.http.request_timeout_s);
         let ingest = roles.has(Role::Ingest).then(|| {
             Ingest::new(
@@ -81,7 +88,7 @@ impl Slices {
                 access: access.clone(),
                 clock: clock.clone(),
                 public_url: public_url.clone(),
-                rng: random(),
+                rng: chance.rng(),
             };
             LiveMap::new(config, parts)
         });
@@ -101,19 +108,18 @@ impl Slices {
                 directory.clone(),
                 clock.clone(),
                 pool.clone(),
-                random(),
+                chance.rng(),
             )
         });
         let dispatch = roles
             .has(Role::Dispatch)
-            .then(|| Dispatch::new(config, pool, directory.clone(), sync, access, clock, public_url));
+            .then(|| Dispatch::new(pool, sync, access, clock, chance, public_url));
         Ok(Self {
             ingest: ingest.transpose()?,
             live_map,
             analytics,
             notifications,
             dispatch,
-            directory,
         })
     }
 
@@ -171,29 +177,10 @@ impl Slices {
         }
     }
 
-    /// All routes of this process.
-    pub(super) fn router(
-        &self,
-        config: &Config,
-        access: Arc<Access>,
-        probes: Router,
-        log: Arc<dyn Log>,
-    ) -> anyhow::Result<Router> {
-        let mut pages = Router::new();
-        if self.dispatch.is_some() {
-            let basemap = http::basemap_routes(&config.web, self.directory.clone())?;
-            pages = http::page_routes().merge(basemap);
-        }
-        let own_probes = config.http.operator_listen.is_some();
-        let parts = http::Parts {
-            api: self.api(log),
-            uploads: self.ingest.as_ref().map_or_else(OpenApiRouter::new, Ingest::routes),
-            live: self.live_map.as_ref().map_or_else(OpenApiRouter::new, LiveMap::routes),
-            pages,
-            probes: if own_probes { Router::new() } else { probes },
-        };
-        let timeout = Duration::from_secs(config.http.request_timeout_s);
-        Ok(http::assemble(parts, access, timeout))
+    /// All routes of this process: the phones' uploads, and everything else.
+    pub(super) fn routes(&self, log: Arc<dyn Log>) -> (OpenApiRouter, OpenApiRouter) {
+        let uploads = self.ingest.as_ref().map_or_else(OpenApiRouter::new, Ingest::routes);
+        (uploads, self.api(log))
     }
 
     fn api(&self, log: Arc<dyn Log>) -> OpenApiRouter {
@@ -206,6 +193,9 @@ impl Slices {
         }
         if let Some(notifications) = &self.notifications {
             api = api.merge(notifications.routes());
+        }
+        if let Some(live_map) = &self.live_map {
+            api = api.merge(live_map.routes());
         }
         api
     }

@@ -1,14 +1,11 @@
 //! The router kit: how errors become answers, who may call what, how bodies are read, and how a
-//! connection is served.
 //!
 //! Invariant: this is the only place where status codes are chosen for errors.
 
 mod callers;
 mod json;
 mod problem;
-mod serve;
 
 pub use callers::{AsAdmin, AsAnalyst, AsDevice, AsDispatcher, AsLink, bearer};
 pub use json::ApiJson;
 pub use problem::Problem;
-pub use serve::{bind, serve};
