@@ -46,7 +46,8 @@ trap 'echo; say "stopping"; stop 0' INT TERM
 target/release/waylog serve &
 pids+=($!)
 target/release/waylog demo --url "$url" --wait-ready || stop 1
-target/release/waylog simulate --url "$url" --couriers "${COURIERS:-200}" --demo --quiet &
+WAYLOG_API_KEY=$WAYLOG__ADMIN_KEY target/release/waylog simulate --url "$url" \
+    --couriers "${COURIERS:-200}" --state "$WAYLOG__DATA_DIR/simulate" &
 pids+=($!)
 target/release/waylog demo --url "$url" "${join[@]}" || stop 1
 say 'running; Ctrl-C stops'
