@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod replay;
+pub mod simulate;
 
 /// Bad usage or configuration: the program ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
