@@ -11,6 +11,7 @@ pub mod replay;
 mod serve;
 mod status;
 pub mod stream;
+pub mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Send recorded tracks to a server, as phones would.
     Replay(replay::ReplayArgs),
+    /// Couriers with deliveries who drive real roads.
+    Simulate(simulate::SimulateArgs),
     /// The log: topics, groups, records, advice.
     Stream(stream::StreamArgs),
     /// What is wrong now, and the next command.
@@ -111,6 +114,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(load()?, args),
         Command::Replay(args) => block_on(replay::run(args)),
+        Command::Simulate(args) => block_on(simulate::run(args)),
         Command::Stream(args) => block_on(stream::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Keys(args) => block_on(keys::run(args)),

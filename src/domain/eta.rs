@@ -16,13 +16,13 @@ const PRIOR_S: f64 = 120.0;
 /// Memory of the pace, seconds: what is older counts half.
 const HALF_LIFE_S: f64 = 600.0;
 /// Pace of couriers against the graph, standard deviation of the ratio.
-const COURIER_SD: f64 = 0.25;
+const COURIER_SD: f64 = 0.17;
 /// The same roads on another day, standard deviation of the ratio.
-const ROAD_SD: f64 = 0.06;
+const ROAD_SD: f64 = 0.12;
 /// Waiting at lights and crossings: variance in square seconds for each second of driving.
-const LIGHTS_VAR_S: f64 = 5.0;
+const LIGHTS_VAR_S: f64 = 7.0;
 /// Parking and the last steps: standard deviation in seconds.
-const DOOR_SD_S: f64 = 12.0;
+const DOOR_SD_S: f64 = 15.0;
 /// A stop before the last one takes this long, seconds, …
 pub const STOP_S: f64 = 100.0;
 /// … with this standard deviation.
@@ -36,8 +36,9 @@ const OBSERVE_EVERY_MS: i64 = 10_000;
 const OBSERVE_WITHIN_MS: i64 = 180_000;
 /// Nearer to the next stop than this the courier parks and hands over, seconds of driving.
 const AT_STOP_S: f64 = 25.0;
-/// Another way was taken if this many seconds of driving were added at once.
-const OTHER_WAY_S: f64 = 45.0;
+/// Another way was taken, or a fix lay on another road for a moment, if so many seconds of driving
+/// were added or gone at once, beyond the time that passed.
+const OTHER_WAY_S: f64 = 30.0;
 /// No courier is so much faster …
 const FASTEST: f64 = 0.5;
 /// … or slower than the graph expects.
@@ -91,10 +92,12 @@ impl Pace {
         self.last = Some(now);
         let progress_s = last.left_s - left_s;
         let driving = left_s > AT_STOP_S && last.left_s > AT_STOP_S;
-        if !driving || !(0..OBSERVE_WITHIN_MS).contains(&elapsed_ms) || progress_s < -OTHER_WAY_S {
+        let elapsed_s = elapsed_ms as f64 / 1000.0;
+        // Both ways alike: who left out the jumps away only would count the jumps back.
+        let jumped = !(-OTHER_WAY_S..elapsed_s + OTHER_WAY_S).contains(&progress_s);
+        if !driving || !(0..OBSERVE_WITHIN_MS).contains(&elapsed_ms) || jumped {
             return;
         }
-        let elapsed_s = elapsed_ms as f64 / 1000.0;
         let kept = (-elapsed_s / HALF_LIFE_S).exp2();
         self.took_s = self.took_s * kept + elapsed_s;
         self.expected_s = (self.expected_s * kept + progress_s).max(0.0);
