@@ -32,9 +32,9 @@ pub mod domain;
 pub mod http;
 pub mod ingest;
 pub mod lifecycle;
+pub mod live_map;
 pub mod notifications;
 pub mod roads;
-pub mod live_map;
 pub mod stream;
 pub mod telemetry;
 

@@ -95,6 +95,11 @@ async fn read(
                 tokio::time::sleep(*pause).await;
                 *pause = (*pause * 2).min(PAUSE.1);
             }
+            // A reader without a group names its own start; nothing to do but to ask again.
+            Err(PollError::NoStart { partition, source }) => {
+                tracing::warn!(%partition, error = %source, "the log did not say where to start");
+                tokio::time::sleep(*pause).await;
+            }
             Err(PollError::Stopped(reason)) => {
                 consumer.close(CLOSE_WITHIN).await;
                 return Err(LogError::Refused(reason));
