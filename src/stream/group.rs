@@ -47,13 +47,19 @@ impl Progress {
     /// Everything below `next` is done.
     #[must_use]
     pub fn commit(partition: Partition, next: Offset) -> Self {
-        Self { commit: vec![(partition, next)], seek: Vec::new() }
+        Self {
+            commit: vec![(partition, next)],
+            seek: Vec::new(),
+        }
     }
 
     /// Reads on from elsewhere.
     #[must_use]
     pub fn seek(partition: Partition, to: SeekTo) -> Self {
-        Self { commit: Vec::new(), seek: vec![(partition, to)] }
+        Self {
+            commit: Vec::new(),
+            seek: vec![(partition, to)],
+        }
     }
 }
 
@@ -121,7 +127,10 @@ pub async fn run_group(
     match handler.finish().await {
         Ok(progress) => advance(name, &mut *consumer, progress).await,
         Err(error) => {
-            tracing::warn!(group = name, "not finished, read again at the next start: {error:#}");
+            tracing::warn!(
+                group = name,
+                "not finished, read again at the next start: {error:#}"
+            );
         }
     }
     consumer.close(CLOSE).await;
@@ -156,16 +165,21 @@ async fn deliver(
 
 async fn hand_over(handler: &mut impl Handler, event: &StreamEvent) -> anyhow::Result<Progress> {
     match event {
-        StreamEvent::Assigned { generation, partitions } => {
-            handler.assigned(*generation, partitions).await
-        }
-        StreamEvent::Records { partition, records, durable_offset } => {
-            handler.records(*partition, records, *durable_offset).await
-        }
+        StreamEvent::Assigned {
+            generation,
+            partitions,
+        } => handler.assigned(*generation, partitions).await,
+        StreamEvent::Records {
+            partition,
+            records,
+            durable_offset,
+        } => handler.records(*partition, records, *durable_offset).await,
         StreamEvent::Revoked { partitions } => handler.revoked(partitions).await,
-        StreamEvent::OffsetLost { partition, from, to } => {
-            handler.offset_lost(*partition, *from..*to).await
-        }
+        StreamEvent::OffsetLost {
+            partition,
+            from,
+            to,
+        } => handler.offset_lost(*partition, *from..*to).await,
         StreamEvent::Idle => handler.idle().await,
     }
 }
@@ -203,10 +217,14 @@ impl Pause {
     }
 
     async fn wait(&mut self, stop: &CancellationToken) {
-        let pause = self.last.map_or(PAUSE.start, |last| (last * 2).min(PAUSE.end));
+        let pause = self
+            .last
+            .map_or(PAUSE.start, |last| (last * 2).min(PAUSE.end));
         self.last = Some(pause);
         // Cancelled or waited: the caller looks.
-        stop.run_until_cancelled(tokio::time::sleep(pause)).await.unwrap_or_default();
+        stop.run_until_cancelled(tokio::time::sleep(pause))
+            .await
+            .unwrap_or_default();
     }
 
     fn over(&self, name: &str) {

@@ -16,7 +16,10 @@ use super::storage::Storage;
 pub(super) const CHECKPOINT_INTERVAL: u64 = 16 << 20;
 
 pub(super) const CHECKPOINT_FILE: &str = "checkpoint";
-const KIND: SnapshotKind = SnapshotKind { name: "waylog-checkpoint", version: 1 };
+const KIND: SnapshotKind = SnapshotKind {
+    name: "waylog-checkpoint",
+    version: 1,
+};
 
 /// What was on disk when it was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,7 +34,13 @@ struct Cursor {
 
 impl Cursor {
     fn new(partition: Arc<Partition>, next: u64) -> Self {
-        Self { partition, next, ready: VecDeque::new(), place: None, stopped: false }
+        Self {
+            partition,
+            next,
+            ready: VecDeque::new(),
+            place: None,
+            stopped: false,
+        }
     }
 
     fn number(&self) -> PartitionNumber {
@@ -66,11 +72,18 @@ impl Cursor {
             }
         }
         let records = self.take().map_err(|fault| {
-            let damage =
-                note_damage(&self.partition, &self.partition.dir, 0, self.next, &fault.into());
+            let damage = note_damage(
+                &self.partition,
+                &self.partition.dir,
+                0,
+                self.next,
+                &fault.into(),
+            );
             self.stop(&damage.0)
         })?;
-        let Some(last) = records.last() else { return Ok(None) };
+        let Some(last) = records.last() else {
+            return Ok(None);
+        };
         self.next = last.offset.0 + 1;
         Ok(Some(StreamEvent::Records {
             partition: self.number(),
@@ -83,7 +96,10 @@ impl Cursor {
     async fn fill(&mut self) -> Result<Option<u64>, PollError> {
         if let Some(frames) = self.partition.ring.read(self.next, READ_AHEAD) {
             self.place = None;
-            self.ready = frames.iter().map(|f| FrameRecords::new(f.bytes.clone(), &f.header)).collect();
+            self.ready = frames
+                .iter()
+                .map(|f| FrameRecords::new(f.bytes.clone(), &f.header))
+                .collect();
             return Ok(None);
         }
         let (partition, next, place) = (Arc::clone(&self.partition), self.next, self.place);
@@ -91,12 +107,17 @@ impl Cursor {
         match read.await {
             Ok(Ok(DiskRead::Frames(frames, place))) => {
                 self.place = Some(place);
-                self.ready = frames.into_iter().map(|(h, b)| FrameRecords::new(b, &h)).collect();
+                self.ready = frames
+                    .into_iter()
+                    .map(|(h, b)| FrameRecords::new(b, &h))
+                    .collect();
                 Ok(None)
             }
             Ok(Ok(DiskRead::Gap(end))) => Ok(Some(end)),
             Ok(Err(damage)) => Err(self.stop(&damage.0)),
-            Err(error) => Err(PollError::Stopped(format!("a read from disk ended: {error}"))),
+            Err(error) => Err(PollError::Stopped(format!(
+                "a read from disk ended: {error}"
+            ))),
         }
     }
 
@@ -107,7 +128,9 @@ impl Cursor {
         while let Some(frame) = self.ready.front_mut() {
             frame.skip_to(self.next)?;
             while bytes < READ_AHEAD {
-                let Some(record) = frame.next_record()? else { break };
+                let Some(record) = frame.next_record()? else {
+                    break;
+                };
                 bytes += record.key.len() + record.value.len();
                 records.push(record);
             }
@@ -131,7 +154,10 @@ impl Cursor {
 
     fn stop(&mut self, reason: &str) -> PollError {
         self.stopped = true;
-        PollError::Damaged { partition: self.number(), reason: reason.to_owned() }
+        PollError::Damaged {
+            partition: self.number(),
+            reason: reason.to_owned(),
+        }
     }
 }
 
@@ -163,9 +189,20 @@ impl EmbeddedConsumer {
         start: Arc<dyn StartOffsets>,
     ) -> Self {
         let id = topic.join(group, state.core.clock.now_ms());
-        let member =
-            Member { group: group.to_owned(), id, start, unresolved: Vec::new(), generation: 0 };
-        Self { state, topic, member: Some(member), cursors: Vec::new(), turn: 0 }
+        let member = Member {
+            group: group.to_owned(),
+            id,
+            start,
+            unresolved: Vec::new(),
+            generation: 0,
+        };
+        Self {
+            state,
+            topic,
+            member: Some(member),
+            cursors: Vec::new(),
+            turn: 0,
+        }
     }
 
     /// A reader of `places` that belongs to no group.
@@ -174,9 +211,17 @@ impl EmbeddedConsumer {
         topic: Arc<Topic>,
         places: Vec<(Arc<Partition>, u64)>,
     ) -> Self {
-        let cursors = places.into_iter().map(|(partition, next)| Cursor::new(partition, next));
+        let cursors = places
+            .into_iter()
+            .map(|(partition, next)| Cursor::new(partition, next));
         let cursors = cursors.collect();
-        Self { state, topic, member: None, cursors, turn: 0 }
+        Self {
+            state,
+            topic,
+            member: None,
+            cursors,
+            turn: 0,
+        }
     }
 
     async fn next_event(&mut self) -> Result<Option<StreamEvent>, PollError> {
@@ -200,8 +245,14 @@ impl EmbeddedConsumer {
     }
 
     async fn membership_event(&mut self) -> Result<Option<StreamEvent>, PollError> {
-        let Some(member) = &mut self.member else { return Ok(None) };
-        let mut held: Vec<u32> = self.cursors.iter().map(|cursor| cursor.partition.number).collect();
+        let Some(member) = &mut self.member else {
+            return Ok(None);
+        };
+        let mut held: Vec<u32> = self
+            .cursors
+            .iter()
+            .map(|cursor| cursor.partition.number)
+            .collect();
         held.extend(&member.unresolved);
         let now_ms = self.state.core.clock.now_ms();
         let changes = self.topic.changes(&member.group, member.id, &held, now_ms);
@@ -227,31 +278,47 @@ impl EmbeddedConsumer {
         }
         let mut starts = Vec::new();
         for number in &member.unresolved {
-            let Some(partition) = self.topic.partition(*number) else { continue };
-            let wanted = member.start.start_at(PartitionNumber(*number)).await.map_err(|source| {
-                PollError::NoStart { partition: PartitionNumber(*number), source }
-            })?;
+            let Some(partition) = self.topic.partition(*number) else {
+                continue;
+            };
+            let wanted = member
+                .start
+                .start_at(PartitionNumber(*number))
+                .await
+                .map_err(|source| PollError::NoStart {
+                    partition: PartitionNumber(*number),
+                    source,
+                })?;
             let to = wanted.unwrap_or_else(|| {
                 let name = &*self.topic.name;
                 let committed = self.state.offsets.get(&member.group, name, *number);
                 committed.map_or(SeekTo::Earliest, |next| SeekTo::Offset(Offset(next)))
             });
-            let next = resolve_on_disk(Arc::clone(partition), to).await.map_err(|source| {
-                PollError::NoStart { partition: PartitionNumber(*number), source: source.into() }
-            })?;
+            let next = resolve_on_disk(Arc::clone(partition), to)
+                .await
+                .map_err(|source| PollError::NoStart {
+                    partition: PartitionNumber(*number),
+                    source: source.into(),
+                })?;
             starts.push((Arc::clone(partition), next));
         }
         member.unresolved.clear();
-        let told = starts.iter().map(|(p, next)| (PartitionNumber(p.number), Offset(*next)));
-        let event =
-            StreamEvent::Assigned { generation: member.generation, partitions: told.collect() };
-        self.cursors.extend(starts.into_iter().map(|(p, next)| Cursor::new(p, next)));
+        let told = starts
+            .iter()
+            .map(|(p, next)| (PartitionNumber(p.number), Offset(*next)));
+        let event = StreamEvent::Assigned {
+            generation: member.generation,
+            partitions: told.collect(),
+        };
+        self.cursors
+            .extend(starts.into_iter().map(|(p, next)| Cursor::new(p, next)));
         Ok(Some(event))
     }
 
     fn leave(&mut self) {
         if let Some(member) = self.member.take() {
-            self.topic.leave(&member.group, member.id, self.state.core.clock.now_ms());
+            self.topic
+                .leave(&member.group, member.id, self.state.core.clock.now_ms());
         }
         self.cursors.clear();
     }
@@ -265,7 +332,8 @@ pub(super) async fn resolve_on_disk(
     let resolved = match to {
         SeekTo::TimestampMs(_) => {
             let look = tokio::task::spawn_blocking(move || resolve(&partition, to));
-            look.await.map_err(|e| LogError::Refused(format!("a read from disk ended: {e}")))?
+            look.await
+                .map_err(|e| LogError::Refused(format!("a read from disk ended: {e}")))?
         }
         _ => resolve(&partition, to),
     };
@@ -297,12 +365,16 @@ impl Consumer for EmbeddedConsumer {
         partition: PartitionNumber,
         next: Offset,
     ) -> Result<(), CommitError> {
-        let Some(member) = &self.member else { return Err(CommitError::NoGroup) };
+        let Some(member) = &self.member else {
+            return Err(CommitError::NoGroup);
+        };
         let noted = self.topic.group(&member.group, |membership| {
             let mine = membership.owner(partition.0) == Some(member.id);
             if mine {
                 let name = &*self.topic.name;
-                self.state.offsets.note(&member.group, name, partition.0, next.0);
+                self.state
+                    .offsets
+                    .note(&member.group, name, partition.0, next.0);
             }
             mine
         });
@@ -319,7 +391,10 @@ impl Consumer for EmbeddedConsumer {
     }
 
     async fn seek(&mut self, partition: PartitionNumber, to: SeekTo) -> Result<Offset, LogError> {
-        let cursor = self.cursors.iter_mut().find(|cursor| cursor.number() == partition);
+        let cursor = self
+            .cursors
+            .iter_mut()
+            .find(|cursor| cursor.number() == partition);
         let Some(cursor) = cursor else {
             return Err(LogError::Refused(format!(
                 "partition {partition} is not assigned to this reader"
@@ -331,7 +406,10 @@ impl Consumer for EmbeddedConsumer {
     }
 
     async fn end_offsets(&self) -> Result<Vec<(PartitionNumber, Offset)>, LogError> {
-        let ends = self.cursors.iter().map(|c| (c.number(), Offset(c.partition.durable())));
+        let ends = self
+            .cursors
+            .iter()
+            .map(|c| (c.number(), Offset(c.partition.durable())));
         Ok(ends.collect())
     }
 

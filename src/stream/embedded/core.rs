@@ -87,7 +87,11 @@ pub(super) struct Budget {
 
 impl Budget {
     fn new(cap: u64) -> Self {
-        Self { cap, used: AtomicU64::new(0), held_by: Mutex::default() }
+        Self {
+            cap,
+            used: AtomicU64::new(0),
+            held_by: Mutex::default(),
+        }
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -106,7 +110,11 @@ impl Budget {
     /// Counts bytes that are about to be allocated, or says why they may not be.
     pub(super) fn reserve(&self, bytes: u64) -> Result<(), String> {
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.cap);
-        if self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
+        if self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .is_ok()
+        {
             return Ok(());
         }
         let held_by = self.held_by.lock();
@@ -118,6 +126,9 @@ impl Budget {
                 held_by.join(", ")
             )
         };
-        Err(format!("the log's hard cap of {} bytes is reached; {cause}", self.cap))
+        Err(format!(
+            "the log's hard cap of {} bytes is reached; {cause}",
+            self.cap
+        ))
     }
 }

@@ -85,7 +85,8 @@ impl FrameHeader {
     /// One past the offset of the last record.
     #[must_use]
     pub fn end_offset(&self) -> u64 {
-        self.base_offset.saturating_add(u64::from(self.record_count))
+        self.base_offset
+            .saturating_add(u64::from(self.record_count))
     }
 }
 
@@ -151,7 +152,9 @@ pub fn plausible(header: &[u8]) -> bool {
 /// Checks the frame that `bytes` starts with and reads its header.
 pub fn verify(bytes: &[u8], seed: CrcSeed) -> Result<FrameHeader, FrameFault> {
     let frame_len = peek_len(bytes)?;
-    let Some(frame) = bytes.get(..frame_len) else { return Err(FrameFault::Short(frame_len)) };
+    let Some(frame) = bytes.get(..frame_len) else {
+        return Err(FrameFault::Short(frame_len));
+    };
     let crc = u32_at(frame, 8);
     if seed.of(frame) != crc {
         return Err(FrameFault::Crc);
@@ -174,7 +177,10 @@ pub fn verify(bytes: &[u8], seed: CrcSeed) -> Result<FrameHeader, FrameFault> {
     if header.payload_len > room
         || room - header.payload_len >= FRAME_ALIGN
         || marker != (header.record_count == 0)
-        || header.base_offset.checked_add(u64::from(header.record_count)).is_none()
+        || header
+            .base_offset
+            .checked_add(u64::from(header.record_count))
+            .is_none()
     {
         return Err(FrameFault::Records);
     }
@@ -215,7 +221,12 @@ impl FrameBuilder {
     pub fn reusing(mut bytes: BytesMut) -> Self {
         bytes.clear();
         bytes.resize(FRAME_HEADER_LEN, 0);
-        Self { bytes, records: 0, last_timestamp_ms: 0, max_timestamp_ms: i64::MIN }
+        Self {
+            bytes,
+            records: 0,
+            last_timestamp_ms: 0,
+            max_timestamp_ms: i64::MIN,
+        }
     }
 
     /// Records so far.
@@ -352,7 +363,9 @@ impl FrameRecords {
     /// The next record, or `None` behind the last.
     pub fn next_record(&mut self) -> Result<Option<StoredRecord>, FrameFault> {
         let offset = self.next_offset;
-        let Some((key, value)) = self.step()? else { return Ok(None) };
+        let Some((key, value)) = self.step()? else {
+            return Ok(None);
+        };
         Ok(Some(StoredRecord {
             offset: Offset(offset),
             key: self.frame.slice(key),
@@ -372,7 +385,11 @@ impl FrameRecords {
         &mut self,
     ) -> Result<Option<(std::ops::Range<usize>, std::ops::Range<usize>)>, FrameFault> {
         if self.next_offset >= self.end_offset {
-            return if self.pos == self.end { Ok(None) } else { Err(FrameFault::Records) };
+            return if self.pos == self.end {
+                Ok(None)
+            } else {
+                Err(FrameFault::Records)
+            };
         }
         let key_len = self.length()?;
         let value_len = self.length()?;
@@ -395,7 +412,9 @@ impl FrameRecords {
     fn varint(&mut self) -> Result<u64, FrameFault> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
-            let byte = *self.frame[..self.end].get(self.pos).ok_or(FrameFault::Records)?;
+            let byte = *self.frame[..self.end]
+                .get(self.pos)
+                .ok_or(FrameFault::Records)?;
             self.pos += 1;
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
@@ -501,7 +520,11 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let record = Record { key: "c-1".into(), value: "somewhere".into(), timestamp_ms: 5 };
+        let record = Record {
+            key: "c-1".into(),
+            value: "somewhere".into(),
+            timestamp_ms: 5,
+        };
         let (frame, _) = build(&[record]);
         for bit in 0..frame.len() * 8 {
             let mut damaged = frame.to_vec();

@@ -57,8 +57,7 @@ impl SparseIndex {
     /// or after that instant comes no earlier.
     pub(super) fn floor_timestamp(&self, timestamp_ms: i64) -> Option<IndexEntry> {
         let entries = self.entries.lock();
-        let after =
-            entries.partition_point(|entry| entry.max_timestamp_before_ms < timestamp_ms);
+        let after = entries.partition_point(|entry| entry.max_timestamp_before_ms < timestamp_ms);
         after.checked_sub(1).map(|at| entries[at])
     }
 
@@ -70,7 +69,10 @@ impl SparseIndex {
 
 /// Adds `entry` if it is far enough from the last.
 pub(super) fn note(entries: &mut Vec<IndexEntry>, entry: IndexEntry) {
-    if entries.last().is_none_or(|last| entry.pos >= last.pos + INDEX_INTERVAL) {
+    if entries
+        .last()
+        .is_none_or(|last| entry.pos >= last.pos + INDEX_INTERVAL)
+    {
         entries.push(entry);
     }
 }
@@ -80,7 +82,11 @@ mod tests {
     use super::*;
 
     fn entry(offset: u64, pos: u64, ts: i64) -> IndexEntry {
-        IndexEntry { offset, pos, max_timestamp_before_ms: ts }
+        IndexEntry {
+            offset,
+            pos,
+            max_timestamp_before_ms: ts,
+        }
     }
 
     #[test]

@@ -48,7 +48,12 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(state: Arc<State>) -> Self {
         let last_round_us = state.core.clock.now_us();
-        Self { state, scrub: Scrub::default(), last_round_us, warned: BTreeSet::new() }
+        Self {
+            state,
+            scrub: Scrub::default(),
+            last_round_us,
+            warned: BTreeSet::new(),
+        }
     }
 
     /// Works until it is told to stop.
@@ -90,7 +95,9 @@ impl Keeper {
     }
 
     fn prepare(&self, partition: &Partition) {
-        let Some(len) = partition.preparation.lock().requested else { return };
+        let Some(len) = partition.preparation.lock().requested else {
+            return;
+        };
         let core = &self.state.core;
         let made = match core.budget.reserve(len) {
             Ok(()) => prepare_segment(&*core.storage, partition.dir.join(NEXT_FILE), len)
@@ -132,12 +139,20 @@ impl Keeper {
                 let (start, durable) = (partition.start(), partition.durable());
                 metrics::partition(&topic.name, partition.number, start, durable);
             }
-            let bytes = topic.partitions.iter().map(|partition| partition.disk_bytes()).sum();
+            let bytes = topic
+                .partitions
+                .iter()
+                .map(|partition| partition.disk_bytes())
+                .sum();
             metrics::disk_bytes(&topic.name, bytes);
         }
         for group in status::groups(&self.state) {
             let lag = group.partitions.iter().map(|p| p.lag_records).sum();
-            let seconds = group.partitions.iter().map(|p| p.lag_seconds).fold(0.0, f64::max);
+            let seconds = group
+                .partitions
+                .iter()
+                .map(|p| p.lag_seconds)
+                .fold(0.0, f64::max);
             let headroom = status::headroom(&self.state, &group);
             metrics::group(&group.topic, &group.group, lag, seconds, headroom);
             let name = (group.topic, group.group);
@@ -145,7 +160,9 @@ impl Keeper {
                 self.warned.remove(&name);
             } else if self.warned.insert(name.clone()) {
                 tracing::warn!(
-                    topic = name.0, group = name.1, headroom,
+                    topic = name.0,
+                    group = name.1,
+                    headroom,
                     "the group has used up half of the retention: records it has not read will \
                      be deleted, or ingest refused if it is protected"
                 );

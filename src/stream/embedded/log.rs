@@ -70,7 +70,10 @@ impl EmbeddedLog {
             keeper: Mutex::new(Some(keeper)),
             lock: Mutex::new(Some(opened.lock)),
         };
-        Ok(Arc::new(Self { state: opened.state, engine: Arc::new(engine) }))
+        Ok(Arc::new(Self {
+            state: opened.state,
+            engine: Arc::new(engine),
+        }))
     }
 
     /// Resolves, with the reason, when a sync or a write has failed. Nothing is acknowledged any
@@ -89,8 +92,13 @@ impl EmbeddedLog {
     #[must_use]
     pub fn alarms(&self) -> Vec<String> {
         let alarms = self.state.partitions().filter_map(|partition| {
-            let what = partition.quarantined().or_else(|| partition.damage.lock().clone())?;
-            Some(format!("{} partition {}: {what}", partition.topic, partition.number))
+            let what = partition
+                .quarantined()
+                .or_else(|| partition.damage.lock().clone())?;
+            Some(format!(
+                "{} partition {}: {what}",
+                partition.topic, partition.number
+            ))
         });
         alarms.collect()
     }
@@ -100,7 +108,10 @@ impl EmbeddedLog {
     pub fn index_bytes(&self) -> usize {
         let segments = self.state.partitions().map(|partition| {
             let segments = partition.segments.read();
-            segments.iter().map(|segment| segment.index.memory_bytes()).sum::<usize>()
+            segments
+                .iter()
+                .map(|segment| segment.index.memory_bytes())
+                .sum::<usize>()
         });
         segments.sum()
     }
@@ -150,10 +161,13 @@ impl Drop for EmbeddedLog {
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LogError> {
-    std::thread::Builder::new().name(name).spawn(run).map_err(|source| LogError::Io {
-        context: "cannot start a thread for the log".to_owned(),
-        source,
-    })
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(run)
+        .map_err(|source| LogError::Io {
+            context: "cannot start a thread for the log".to_owned(),
+            source,
+        })
 }
 
 /// Opens or creates the log in `options.dir`, without threads.
@@ -165,7 +179,9 @@ pub(super) fn open_state(
     options.check()?;
     let dir = options.dir.clone();
     if options.create {
-        storage.create_dir_all(&dir).map_err(|e| io_error("create", &dir, e))?;
+        storage
+            .create_dir_all(&dir)
+            .map_err(|e| io_error("create", &dir, e))?;
     }
     let lock = lock(&*storage, &dir)?;
     let meta = read_or_create_meta(&*storage, &options, clock.now_us())?;
@@ -186,7 +202,11 @@ pub(super) fn open_state(
             opened.extend(writer);
         }
         let topic = Arc::new(Topic::new(name, partitions));
-        writers.extend(opened.into_iter().map(|writer| (writer, Arc::clone(&topic.news))));
+        writers.extend(
+            opened
+                .into_iter()
+                .map(|writer| (writer, Arc::clone(&topic.news))),
+        );
         topics.insert(topic.name.to_string(), topic);
     }
     let mut shares: Vec<Vec<_>> = (0..core.options.sync_threads).map(|_| Vec::new()).collect();
@@ -194,9 +214,19 @@ pub(super) fn open_state(
         shares[n % core.options.sync_threads].push(writer);
     }
     let shares = shares.into_iter().filter(|share| !share.is_empty());
-    let syncers = shares.map(|share| Syncer::new(Arc::clone(&core), share)).collect();
-    let state = Arc::new(State { core, topics, offsets });
-    Ok(Opened { state, syncers, lock })
+    let syncers = shares
+        .map(|share| Syncer::new(Arc::clone(&core), share))
+        .collect();
+    let state = Arc::new(State {
+        core,
+        topics,
+        offsets,
+    });
+    Ok(Opened {
+        state,
+        syncers,
+        lock,
+    })
 }
 
 fn lock(storage: &dyn Storage, dir: &std::path::Path) -> Result<Box<dyn StorageLock>, LogError> {
@@ -205,7 +235,10 @@ fn lock(storage: &dyn Storage, dir: &std::path::Path) -> Result<Box<dyn StorageL
         LockError::Held(holder) => LogError::Refused(format!(
             "the log in {} is in use by {}: stop it, or give this one another data_dir",
             dir.display(),
-            holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
+            holder.map_or_else(
+                || "another process".to_owned(),
+                |pid| format!("process {pid}")
+            ),
         )),
         LockError::Io(source) => io_error("lock", &path, source),
     })
@@ -223,7 +256,9 @@ fn read_or_create_meta(
         Some(meta) => meta,
         None => {
             let names = storage.list(dir).map_err(|e| io_error("read", dir, e))?;
-            let other = names.iter().find(|name| *name != LOCK_FILE && *name != "META.tmp");
+            let other = names
+                .iter()
+                .find(|name| *name != LOCK_FILE && *name != "META.tmp");
             if let Some(other) = other {
                 return Err(LogError::Refused(format!(
                     "{} holds no META but {other}: restore META from a backup, or give an empty \
@@ -232,7 +267,10 @@ fn read_or_create_meta(
                 )));
             }
             if !options.create {
-                return Err(LogError::Refused(format!("there is no log in {}", dir.display())));
+                return Err(LogError::Refused(format!(
+                    "there is no log in {}",
+                    dir.display()
+                )));
             }
             Meta::new(options.uuid.unwrap_or_else(uuid::Uuid::new_v4))
         }
@@ -277,8 +315,13 @@ fn open_partition(
     };
     let recovered = recover_partition(&place);
     let buffer_bytes = core.options.buffer_bytes;
-    let partition =
-        Partition::new(Arc::clone(topic), number, dir.clone(), buffer_bytes, ring_bytes);
+    let partition = Partition::new(
+        Arc::clone(topic),
+        number,
+        dir.clone(),
+        buffer_bytes,
+        ring_bytes,
+    );
     match recovered {
         Ok(recovered) => {
             let (partition, writer) = serve(core, partition, recovered);
@@ -297,13 +340,17 @@ fn open_partition(
     }
 }
 
-fn serve(
-    core: &Arc<Core>,
-    partition: Partition,
-    recovered: Recovered,
-) -> (Arc<Partition>, Writer) {
-    let Recovered { segments, active, tail, unclean, sealed_damage, checkpoint } = recovered;
-    core.budget.add(segments.iter().map(|segment| segment.allocated()).sum());
+fn serve(core: &Arc<Core>, partition: Partition, recovered: Recovered) -> (Arc<Partition>, Writer) {
+    let Recovered {
+        segments,
+        active,
+        tail,
+        unclean,
+        sealed_damage,
+        checkpoint,
+    } = recovered;
+    core.budget
+        .add(segments.iter().map(|segment| segment.allocated()).sum());
     partition.set_start(checkpoint.log_start_offset);
     partition.set_durable(tail.next_offset);
     *partition.checkpoint.lock() = (checkpoint, false);
@@ -313,7 +360,13 @@ fn serve(
         *partition.damage.lock() = Some(what.into());
     }
     let partition = Arc::new(partition);
-    let writer = Writer::new(Arc::clone(core), Arc::clone(&partition), active, tail, unclean);
+    let writer = Writer::new(
+        Arc::clone(core),
+        Arc::clone(&partition),
+        active,
+        tail,
+        unclean,
+    );
     (partition, writer)
 }
 
@@ -349,9 +402,15 @@ impl Log for EmbeddedLog {
         partition: PartitionNumber,
         records: Vec<Record>,
     ) -> Result<Range<Offset>, AppendError> {
-        let unknown =
-            || AppendError::UnknownPartition { topic: topic.to_owned(), partition };
-        let found = self.state.topics.get(topic).and_then(|topic| topic.partition(partition.0));
+        let unknown = || AppendError::UnknownPartition {
+            topic: topic.to_owned(),
+            partition,
+        };
+        let found = self
+            .state
+            .topics
+            .get(topic)
+            .and_then(|topic| topic.partition(partition.0));
         found.ok_or_else(unknown)?.enqueue(&records)?.wait().await
     }
 
@@ -363,7 +422,12 @@ impl Log for EmbeddedLog {
     ) -> Result<Box<dyn Consumer>, LogError> {
         check_name("group", group)?;
         let topic = Arc::clone(self.state.topic(topic)?);
-        Ok(Box::new(EmbeddedConsumer::member(Arc::clone(&self.state), topic, group, start)))
+        Ok(Box::new(EmbeddedConsumer::member(
+            Arc::clone(&self.state),
+            topic,
+            group,
+            start,
+        )))
     }
 
     async fn reader(
@@ -379,7 +443,11 @@ impl Log for EmbeddedLog {
             places.push((partition, next));
         }
         let topic = Arc::clone(self.state.topic(topic)?);
-        Ok(Box::new(EmbeddedConsumer::groupless(Arc::clone(&self.state), topic, places)))
+        Ok(Box::new(EmbeddedConsumer::groupless(
+            Arc::clone(&self.state),
+            topic,
+            places,
+        )))
     }
 
     async fn topics(&self) -> Result<Vec<TopicStatus>, LogError> {
@@ -399,7 +467,11 @@ impl Log for EmbeddedLog {
     ) -> Result<Offset, LogError> {
         check_name("group", group)?;
         let found = self.find(topic, partition)?;
-        let members = self.state.topic(topic)?.group(group, |m| m.member_count()).unwrap_or(0);
+        let members = self
+            .state
+            .topic(topic)?
+            .group(group, |m| m.member_count())
+            .unwrap_or(0);
         if members > 0 {
             return Err(LogError::Refused(format!(
                 "group {group} has {members} members: stop them before its offsets are reset"
@@ -409,7 +481,9 @@ impl Log for EmbeddedLog {
         let (state, name) = (Arc::clone(&self.state), group.to_owned());
         state.offsets.note(group, topic, partition.0, next);
         let flush = tokio::task::spawn_blocking(move || state.offsets.flush(&name));
-        flush.await.map_err(|e| LogError::Refused(format!("the write ended: {e}")))??;
+        flush
+            .await
+            .map_err(|e| LogError::Refused(format!("the write ended: {e}")))??;
         Ok(Offset(next))
     }
 
@@ -419,7 +493,9 @@ impl Log for EmbeddedLog {
         stopped.map_err(|e| LogError::Refused(format!("the log did not close: {e}")))?;
         match self.state.core.failure() {
             None => Ok(()),
-            Some(why) => Err(LogError::Refused(format!("the log had failed before: {why}"))),
+            Some(why) => Err(LogError::Refused(format!(
+                "the log had failed before: {why}"
+            ))),
         }
     }
 }

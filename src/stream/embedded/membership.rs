@@ -96,7 +96,10 @@ impl Membership {
     /// Tells `id` what it has to give up and what it gets; `held` is what it believes to own.
     /// With this, what is revoked is free for its next owner.
     pub(super) fn changes(&mut self, id: MemberId, held: &[u32], now_ms: i64) -> Changes {
-        let mut changes = Changes { generation: self.generation, ..Changes::default() };
+        let mut changes = Changes {
+            generation: self.generation,
+            ..Changes::default()
+        };
         for (number, slot) in (0_u32..).zip(&mut self.slots) {
             let mine = slot.owner == Some(id);
             if mine && slot.target != Some(id) {
@@ -111,7 +114,9 @@ impl Membership {
         }
         for (number, slot) in (0_u32..).zip(&mut self.slots) {
             let overdue = now_ms.saturating_sub(slot.handover_since_ms) >= HANDOVER_MS;
-            if slot.target == Some(id) && slot.owner != Some(id) && (slot.owner.is_none() || overdue)
+            if slot.target == Some(id)
+                && slot.owner != Some(id)
+                && (slot.owner.is_none() || overdue)
             {
                 slot.owner = Some(id);
                 changes.assigned.push(number);
@@ -132,8 +137,11 @@ impl Membership {
         }
         let (share, mut extra) = (self.slots.len() / count, self.slots.len() % count);
         // Those who own most keep the extra ones, so that the fewest partitions move.
-        let mut order: Vec<(usize, MemberId)> =
-            self.members.keys().map(|id| (self.targeted(*id), *id)).collect();
+        let mut order: Vec<(usize, MemberId)> = self
+            .members
+            .keys()
+            .map(|id| (self.targeted(*id), *id))
+            .collect();
         order.sort_by_key(|(owned, id)| (std::cmp::Reverse(*owned), *id));
         for (_, id) in order {
             let quota = share + usize::from(extra > 0);
@@ -150,7 +158,9 @@ impl Membership {
                 _ => false,
             });
         }
-        let mut takers = room.into_iter().flat_map(|(id, left)| std::iter::repeat_n(id, left));
+        let mut takers = room
+            .into_iter()
+            .flat_map(|(id, left)| std::iter::repeat_n(id, left));
         for slot in self.slots.iter_mut().filter(|slot| slot.target.is_none()) {
             slot.target = takers.next();
             slot.handover_since_ms = now_ms;
@@ -158,7 +168,10 @@ impl Membership {
     }
 
     fn targeted(&self, id: MemberId) -> usize {
-        self.slots.iter().filter(|slot| slot.target == Some(id)).count()
+        self.slots
+            .iter()
+            .filter(|slot| slot.target == Some(id))
+            .count()
     }
 }
 
@@ -199,7 +212,10 @@ mod tests {
         settle(&mut group, &mut held, 0);
         for id in [first, second] {
             assert_eq!(held[&id].len(), 4);
-            assert!(held[&id].iter().all(|p| before[&id].contains(p)), "only two moved");
+            assert!(
+                held[&id].iter().all(|p| before[&id].contains(p)),
+                "only two moved"
+            );
         }
         group.leave(first, 0);
         held.remove(&first);

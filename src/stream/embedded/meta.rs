@@ -14,7 +14,10 @@ use crate::stream::LogError;
 pub(super) const META_FILE: &str = "META";
 pub(super) const LOCK_FILE: &str = "LOCK";
 pub(super) const GROUPS_DIR: &str = "groups";
-const KIND: SnapshotKind = SnapshotKind { name: "waylog-meta", version: 1 };
+const KIND: SnapshotKind = SnapshotKind {
+    name: "waylog-meta",
+    version: 1,
+};
 const HASH: &str = "murmur2";
 
 /// The identity of a log. A topic is written here first, then its folders, then it is ready: so
@@ -36,7 +39,11 @@ pub(super) struct MetaTopic {
 
 impl Meta {
     pub(super) fn new(uuid: Uuid) -> Self {
-        Self { uuid, hash: HASH.to_owned(), topics: Vec::new() }
+        Self {
+            uuid,
+            hash: HASH.to_owned(),
+            topics: Vec::new(),
+        }
     }
 
     pub(super) fn write(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
@@ -47,21 +54,29 @@ impl Meta {
     pub(super) fn read(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, LogError> {
         let path = dir.join(META_FILE);
         let refused = |what: String| {
-            Err(LogError::Refused(format!("cannot open the log: {}: {what}", path.display())))
+            Err(LogError::Refused(format!(
+                "cannot open the log: {}: {what}",
+                path.display()
+            )))
         };
         let meta: Self = match KIND.read(storage, &path) {
             Ok(meta) => meta,
             Err(SnapshotError::Missing) => return Ok(None),
             Err(SnapshotError::Io(source)) => return Err(io_error("read", &path, source)),
             Err(error @ SnapshotError::Newer { .. }) => {
-                return refused(format!("{error}; upgrade Waylog, or open another data directory"));
+                return refused(format!(
+                    "{error}; upgrade Waylog, or open another data directory"
+                ));
             }
             Err(error @ SnapshotError::Damaged(_)) => {
                 return refused(format!("{error}; restore this file from a backup"));
             }
         };
         if meta.hash != HASH {
-            return refused(format!("keys are hashed by {:?}, not by {HASH:?}", meta.hash));
+            return refused(format!(
+                "keys are hashed by {:?}, not by {HASH:?}",
+                meta.hash
+            ));
         }
         Ok(Some(meta))
     }
@@ -106,5 +121,8 @@ pub(super) fn io_error(verb: &str, path: &Path, source: io::Error) -> LogError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (free space on this disk)",
         _ => "",
     };
-    LogError::Io { context: format!("cannot {verb} {}{hint}", path.display()), source }
+    LogError::Io {
+        context: format!("cannot {verb} {}{hint}", path.display()),
+        source,
+    }
 }

@@ -39,7 +39,10 @@ pub(super) fn rebalanced(topic: &str, group: &str, idle_members: usize) {
 }
 
 pub(super) fn partition(topic: &str, number: u32, start: u64, durable: u64) {
-    let labels = [("topic", topic.to_owned()), ("partition", number.to_string())];
+    let labels = [
+        ("topic", topic.to_owned()),
+        ("partition", number.to_string()),
+    ];
     gauge!(names::LOG_START_OFFSET, &labels).set(start as f64);
     gauge!(names::LOG_DURABLE_OFFSET, &labels).set(durable as f64);
 }

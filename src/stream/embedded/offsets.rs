@@ -16,7 +16,10 @@ use super::snapshot::{SnapshotError, SnapshotKind, TMP_SUFFIX};
 use super::storage::Storage;
 use crate::stream::LogError;
 
-const KIND: SnapshotKind = SnapshotKind { name: "waylog-group", version: 1 };
+const KIND: SnapshotKind = SnapshotKind {
+    name: "waylog-group",
+    version: 1,
+};
 const SUFFIX: &str = ".off";
 
 type Offsets = BTreeMap<String, BTreeMap<u32, u64>>;
@@ -51,9 +54,19 @@ impl CommittedOffsets {
     /// Reads every group's file in `dir`. A damaged one is put aside: its group starts anew,
     /// which repeats records and loses none.
     pub(super) fn open(storage: Arc<dyn Storage>, dir: PathBuf) -> Result<Self, LogError> {
-        let this = Self { storage, dir, groups: Mutex::default() };
-        this.storage.create_dir_all(&this.dir).map_err(|e| io_error("create", &this.dir, e))?;
-        for name in this.storage.list(&this.dir).map_err(|e| io_error("read", &this.dir, e))? {
+        let this = Self {
+            storage,
+            dir,
+            groups: Mutex::default(),
+        };
+        this.storage
+            .create_dir_all(&this.dir)
+            .map_err(|e| io_error("create", &this.dir, e))?;
+        for name in this
+            .storage
+            .list(&this.dir)
+            .map_err(|e| io_error("read", &this.dir, e))?
+        {
             this.load(&name)?;
         }
         Ok(this)
@@ -62,7 +75,10 @@ impl CommittedOffsets {
     fn load(&self, name: &str) -> Result<(), LogError> {
         let path = self.dir.join(name);
         if name.ends_with(TMP_SUFFIX) {
-            return self.storage.remove(&path).map_err(|e| io_error("remove", &path, e));
+            return self
+                .storage
+                .remove(&path)
+                .map_err(|e| io_error("remove", &path, e));
         }
         let Some(group) = name.strip_suffix(SUFFIX) else {
             tracing::warn!(path = %path.display(), "not a file of the log: ignored, move it away");
@@ -109,7 +125,9 @@ impl CommittedOffsets {
     /// Groups that have ever committed in `topic`.
     pub(super) fn groups_of(&self, topic: &str) -> Vec<String> {
         let groups = self.groups.lock();
-        let reads = groups.iter().filter(|(_, g)| g.state.lock().offsets.contains_key(topic));
+        let reads = groups
+            .iter()
+            .filter(|(_, g)| g.state.lock().offsets.contains_key(topic));
         let mut names: Vec<String> = reads.map(|(name, _)| name.clone()).collect();
         names.sort_unstable();
         names
@@ -126,7 +144,11 @@ impl CommittedOffsets {
     pub(super) fn note(&self, group: &str, topic: &str, partition: u32, next: u64) {
         let group = self.group(group);
         let mut state = group.state.lock();
-        state.offsets.entry(topic.to_owned()).or_default().insert(partition, next);
+        state
+            .offsets
+            .entry(topic.to_owned())
+            .or_default()
+            .insert(partition, next);
         state.changes += 1;
     }
 
@@ -141,7 +163,12 @@ impl CommittedOffsets {
         }
         let (document, changes) = {
             let state = group.state.lock();
-            (Document { offsets: state.offsets.clone() }, state.changes)
+            (
+                Document {
+                    offsets: state.offsets.clone(),
+                },
+                state.changes,
+            )
         };
         KIND.write(&*self.storage, &group.path, &document)
             .map_err(|error| io_error("write", &group.path, error))?;
@@ -159,7 +186,10 @@ impl CommittedOffsets {
     ) -> Result<Vec<(String, u64)>, LogError> {
         let mut beyond = Vec::new();
         for group in self.groups_of(topic) {
-            if let Some(next) = self.get(&group, topic, partition).filter(|next| *next > end) {
+            if let Some(next) = self
+                .get(&group, topic, partition)
+                .filter(|next| *next > end)
+            {
                 self.note(&group, topic, partition, end);
                 self.flush(&group)?;
                 beyond.push((group, next));

@@ -87,8 +87,14 @@ impl EmbeddedLogOptions {
         Self {
             dir: dir.into(),
             topics: vec![
-                TopicSpec { name: TOPIC_DELIVERY_LOCATION.to_owned(), partitions },
-                TopicSpec { name: TOPIC_QUARANTINE.to_owned(), partitions: 1 },
+                TopicSpec {
+                    name: TOPIC_DELIVERY_LOCATION.to_owned(),
+                    partitions,
+                },
+                TopicSpec {
+                    name: TOPIC_QUARANTINE.to_owned(),
+                    partitions: 1,
+                },
             ],
             create: true,
             uuid: None,
@@ -96,7 +102,10 @@ impl EmbeddedLogOptions {
             min_sync_interval: Duration::ZERO,
             buffer_bytes: 4 << 20,
             ring_bytes: 64 << 20,
-            segments: SegmentSizes { first: 4 << 20, max: 256 << 20 },
+            segments: SegmentSizes {
+                first: 4 << 20,
+                max: 256 << 20,
+            },
             retention: Retention {
                 age: Duration::from_secs(7 * 24 * 3600),
                 bytes: 20 << 30,

@@ -193,7 +193,11 @@ impl Partition {
         if first == 0 {
             self.wake_writer();
         }
-        Ok(Ticket { group, first, count })
+        Ok(Ticket {
+            group,
+            first,
+            count,
+        })
     }
 
     /// Takes the group that was filled so far, leaving an empty one; `None` if there is nothing.
@@ -233,20 +237,38 @@ impl Partition {
     /// The segment that holds `offset`, or the first after it.
     pub(super) fn segment_for(&self, offset: u64) -> Option<(Arc<Segment>, Option<Arc<Segment>>)> {
         let segments = self.segments.read();
-        let at = segments.partition_point(|segment| segment.base() <= offset).saturating_sub(1);
-        Some((Arc::clone(segments.get(at)?), segments.get(at + 1).map(Arc::clone)))
+        let at = segments
+            .partition_point(|segment| segment.base() <= offset)
+            .saturating_sub(1);
+        Some((
+            Arc::clone(segments.get(at)?),
+            segments.get(at + 1).map(Arc::clone),
+        ))
     }
 
     /// Bytes of its frames.
     pub(super) fn frame_bytes(&self) -> u64 {
         let segments = self.segments.read();
-        segments.iter().map(|segment| segment.end().saturating_sub(SEGMENT_HEADER_LEN)).sum()
+        segments
+            .iter()
+            .map(|segment| segment.end().saturating_sub(SEGMENT_HEADER_LEN))
+            .sum()
     }
 
     /// Bytes that its segment files take on disk, the prepared one included.
     pub(super) fn disk_bytes(&self) -> u64 {
-        let prepared = self.preparation.lock().ready.as_ref().map_or(0, |ready| ready.len);
-        self.segments.read().iter().map(|segment| segment.allocated()).sum::<u64>() + prepared
+        let prepared = self
+            .preparation
+            .lock()
+            .ready
+            .as_ref()
+            .map_or(0, |ready| ready.len);
+        self.segments
+            .read()
+            .iter()
+            .map(|segment| segment.allocated())
+            .sum::<u64>()
+            + prepared
     }
 }
 

@@ -88,7 +88,12 @@ pub(super) fn read_frames(
         Some(next) if next.header.prev_end_offset == scanner.next_offset => {
             Ok(DiskRead::Gap(next.base()))
         }
-        _ => Err(damage(partition, &segment, &scanner, &FrameFault::NoMagic.into())),
+        _ => Err(damage(
+            partition,
+            &segment,
+            &scanner,
+            &FrameFault::NoMagic.into(),
+        )),
     }
 }
 
@@ -105,7 +110,10 @@ pub(super) fn find_timestamp(
         .saturating_sub(1);
     for segment in segments.get(after..).unwrap_or_default() {
         complete_index(partition, segment)?;
-        let start = segment.index.floor_timestamp(timestamp_ms).unwrap_or(first_entry(segment));
+        let start = segment
+            .index
+            .floor_timestamp(timestamp_ms)
+            .unwrap_or(first_entry(segment));
         let mut scanner = Scanner::new(segment, start.pos, start.offset, None, segment.end())
             .with_chunk(SEEK_CHUNK);
         loop {
@@ -140,19 +148,22 @@ fn first_at_or_after(
 }
 
 /// The frame that holds `offset`, or the last one before it that the index knows.
-fn locate(
-    partition: &Partition,
-    segment: &Segment,
-    offset: u64,
-) -> Result<DiskPlace, ReadDamage> {
+fn locate(partition: &Partition, segment: &Segment, offset: u64) -> Result<DiskPlace, ReadDamage> {
     let entry = match segment.index.floor_offset(offset) {
         Some(entry) => entry,
         None => {
             complete_index(partition, segment)?;
-            segment.index.floor_offset(offset).unwrap_or(first_entry(segment))
+            segment
+                .index
+                .floor_offset(offset)
+                .unwrap_or(first_entry(segment))
         }
     };
-    Ok(DiskPlace { segment_base: segment.base(), pos: entry.pos, offset: entry.offset })
+    Ok(DiskPlace {
+        segment_base: segment.base(),
+        pos: entry.pos,
+        offset: entry.offset,
+    })
 }
 
 fn first_entry(segment: &Segment) -> IndexEntry {
@@ -198,7 +209,13 @@ pub(super) fn damage(
     scanner: &Scanner<'_>,
     error: &ScanError,
 ) -> ReadDamage {
-    note_damage(partition, &segment.path, scanner.pos, scanner.next_offset, error)
+    note_damage(
+        partition,
+        &segment.path,
+        scanner.pos,
+        scanner.next_offset,
+        error,
+    )
 }
 
 pub(super) fn note_damage(

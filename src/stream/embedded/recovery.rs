@@ -15,9 +15,7 @@ use super::index::IndexEntry;
 use super::meta::io_error;
 use super::metrics;
 use super::scan::{READ_CHUNK, ScanError, Scanner, nonzero_span, probe};
-use super::segment::{
-    SEGMENT_HEADER_LEN, Segment, SegmentHeader, segment_base, segment_path,
-};
+use super::segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, segment_base, segment_path};
 use super::snapshot::{SnapshotError, TMP_SUFFIX};
 use super::storage::{Storage, is_full};
 use super::writer::{NEXT_FILE, Tail, prepare_segment};
@@ -71,7 +69,10 @@ pub(super) fn recover_partition(place: &PartitionPlace<'_>) -> Result<Recovered,
     };
     let end = scan_tail(last, checkpoint.as_ref()).map_err(|e| classify(&last.path, e))?;
     if let Some(fault @ FrameFault::Version(..)) = end.fault {
-        return Err(damaged(&last.path, &format!("at byte {}: {fault}; upgrade Waylog", end.pos)));
+        return Err(damaged(
+            &last.path,
+            &format!("at byte {}: {fault}; upgrade Waylog", end.pos),
+        ));
     }
     if let Some(checkpoint) = checkpoint
         && checkpoint.synced_offset > end.next_offset
@@ -82,12 +83,16 @@ pub(super) fn recover_partition(place: &PartitionPlace<'_>) -> Result<Recovered,
             end.next_offset,
             end.pos,
             checkpoint.synced_offset,
-            end.fault.map_or_else(String::new, |fault| format!(": {fault}")),
+            end.fault
+                .map_or_else(String::new, |fault| format!(": {fault}")),
         )));
     }
     let unclean = settle_tail(place, last, &end)?;
     rewrite_unsynced(last, &end).map_err(|e| classify(&last.path, e))?;
-    place.storage.sync_dir(place.dir).map_err(|e| classify(place.dir, e))?;
+    place
+        .storage
+        .sync_dir(place.dir)
+        .map_err(|e| classify(place.dir, e))?;
     last.set_end(end.pos);
     let sealed_damage = match before {
         Some(at) if end.pos == SEGMENT_HEADER_LEN => {
@@ -109,7 +114,14 @@ pub(super) fn recover_partition(place: &PartitionPlace<'_>) -> Result<Recovered,
         frame: checkpoint.and_then(|checkpoint| checkpoint.frame),
     };
     let active = Arc::clone(last);
-    Ok(Recovered { segments, active, tail, unclean, sealed_damage, checkpoint })
+    Ok(Recovered {
+        segments,
+        active,
+        tail,
+        unclean,
+        sealed_damage,
+        checkpoint,
+    })
 }
 
 /// Opens every segment file, checks its header and that none is missing between two.
@@ -142,7 +154,10 @@ pub(super) fn segment_bases(place: &PartitionPlace<'_>) -> Result<Vec<u64>, Reco
             bases.push(base);
         } else if name.ends_with(TMP_SUFFIX) {
             let path = place.dir.join(&name);
-            place.storage.remove(&path).map_err(|e| classify(&path, e))?;
+            place
+                .storage
+                .remove(&path)
+                .map_err(|e| classify(&path, e))?;
         } else if name != CHECKPOINT_FILE && name != TORN_DIR {
             let path = place.dir.join(&name);
             tracing::warn!(path = %path.display(), "not a file of the log: ignored, move it away");
@@ -159,13 +174,18 @@ fn open_segment(
 ) -> Result<Segment, RecoverError> {
     let file = place.storage.open(&path).map_err(|e| classify(&path, e))?;
     let mut bytes = vec![0; SEGMENT_HEADER_LEN as usize];
-    let read = file.read_full_at(&mut bytes, 0).map_err(|e| classify(&path, e))?;
+    let read = file
+        .read_full_at(&mut bytes, 0)
+        .map_err(|e| classify(&path, e))?;
     let len = file.len().map_err(|e| classify(&path, e))?;
     let header = SegmentHeader::decode(&bytes[..read], place.topic)
         .map_err(|fault| damaged(&path, &fault.to_string()))?;
     if header.log != place.log {
         let theirs = uuid::Uuid::from_bytes(header.log);
-        return Err(damaged(&path, &format!("it belongs to another log, {theirs}; move it away")));
+        return Err(damaged(
+            &path,
+            &format!("it belongs to another log, {theirs}; move it away"),
+        ));
     }
     if header.partition != place.number || header.base_offset != base {
         return Err(damaged(
@@ -177,7 +197,14 @@ fn open_segment(
         ));
     }
     let seed = header.seed(place.topic);
-    Ok(Segment::new(path, header, seed, file, SEGMENT_HEADER_LEN, len))
+    Ok(Segment::new(
+        path,
+        header,
+        seed,
+        file,
+        SEGMENT_HEADER_LEN,
+        len,
+    ))
 }
 
 /// Creates the folder and the first segment of a partition that has never held a record. What a
@@ -244,9 +271,10 @@ fn read_checkpoint(place: &PartitionPlace<'_>) -> Result<Option<Checkpoint>, Rec
             Ok(None)
         }
         Err(SnapshotError::Io(error)) => Err(classify(&place.dir.join(CHECKPOINT_FILE), error)),
-        Err(error @ SnapshotError::Newer { .. }) => {
-            Err(damaged(&place.dir.join(CHECKPOINT_FILE), &error.to_string()))
-        }
+        Err(error @ SnapshotError::Newer { .. }) => Err(damaged(
+            &place.dir.join(CHECKPOINT_FILE),
+            &error.to_string(),
+        )),
     }
 }
 
@@ -263,7 +291,10 @@ fn check_ends(
     };
     let missing = |base: u64| {
         let path = segment_path(place.dir, base);
-        Err(damaged(&path, "the file is missing; bring it back from a backup"))
+        Err(damaged(
+            &path,
+            "the file is missing; bring it back from a backup",
+        ))
     };
     if first.base() > checkpoint.log_start_offset {
         return missing(checkpoint.log_start_offset);
@@ -283,7 +314,10 @@ fn finish_deletion(
     let start = checkpoint.map_or(0, |checkpoint| checkpoint.log_start_offset);
     while segments.get(1).is_some_and(|next| next.base() <= start) {
         let gone = segments.remove(0);
-        place.storage.remove(&gone.path).map_err(|e| classify(&gone.path, e))?;
+        place
+            .storage
+            .remove(&gone.path)
+            .map_err(|e| classify(&gone.path, e))?;
     }
     Ok(())
 }
@@ -328,8 +362,13 @@ fn scan_tail(segment: &Segment, checkpoint: Option<&Checkpoint>) -> io::Result<T
 }
 
 fn scan_from(segment: &Segment, start: IndexEntry, prev_crc: u32) -> io::Result<TailScan> {
-    let mut scanner =
-        Scanner::new(segment, start.pos, start.offset, Some(prev_crc), segment.allocated());
+    let mut scanner = Scanner::new(
+        segment,
+        start.pos,
+        start.offset,
+        Some(prev_crc),
+        segment.allocated(),
+    );
     let mut scan = TailScan {
         pos: start.pos,
         next_offset: start.offset,
@@ -395,7 +434,9 @@ fn settle_tail(
     let Some((first, last)) = nonzero_span(&*segment.file, end.pos).map_err(io)? else {
         return Ok(false);
     };
-    let proof = probe(segment, end.pos..last, |frame| frame.synced_offset > end.next_offset);
+    let proof = probe(segment, end.pos..last, |frame| {
+        frame.synced_offset > end.next_offset
+    });
     if let Some(proof) = proof.map_err(io)? {
         metrics::corrupt_frame();
         return Err(RecoverError::Damaged(format!(
@@ -404,7 +445,8 @@ fn settle_tail(
             segment.path.display(),
             end.pos,
             end.next_offset,
-            end.fault.map_or_else(|| "unreadable".to_owned(), |fault| fault.to_string()),
+            end.fault
+                .map_or_else(|| "unreadable".to_owned(), |fault| fault.to_string()),
             proof.pos,
             proof.header.synced_offset,
         )));
@@ -460,14 +502,19 @@ fn copy_range(
     place.storage.create_dir_all(dir)?;
     place.storage.sync_dir(place.dir)?;
     let kept = place.storage.list(dir)?;
-    for old in kept.iter().take((kept.len() + 1).saturating_sub(MAX_TORN_FILES)) {
+    for old in kept
+        .iter()
+        .take((kept.len() + 1).saturating_sub(MAX_TORN_FILES))
+    {
         place.storage.remove(&dir.join(old))?;
     }
     let copy = place.storage.create(path)?;
     let mut window = vec![0; READ_CHUNK];
     let mut pos = range.start;
     while pos < range.end {
-        let room = usize::try_from(range.end - pos).unwrap_or(usize::MAX).min(READ_CHUNK);
+        let room = usize::try_from(range.end - pos)
+            .unwrap_or(usize::MAX)
+            .min(READ_CHUNK);
         let read = segment.file.read_full_at(&mut window[..room], pos)?;
         if read == 0 {
             break;
@@ -498,12 +545,19 @@ fn check_sealed_end(
     next: &Segment,
     checkpoint: Option<&Checkpoint>,
 ) -> Option<String> {
-    let told = (next.header.prev_end_pos, next.header.prev_end_offset, next.header.prev_last_crc);
+    let told = (
+        next.header.prev_end_pos,
+        next.header.prev_end_offset,
+        next.header.prev_last_crc,
+    );
     sealed.set_end(told.0);
     let problem = match scan_tail(sealed, checkpoint) {
         Err(error) => error.to_string(),
         Ok(scan) if scan.pos < told.0 => {
-            format!("byte {} (offset {}): {}", scan.pos, scan.next_offset, scan.fault?)
+            format!(
+                "byte {} (offset {}): {}",
+                scan.pos, scan.next_offset, scan.fault?
+            )
         }
         Ok(_) => return None,
     };

@@ -35,8 +35,12 @@ pub(super) fn retain(state: &State) -> usize {
     }
     let mut stuck: BTreeSet<(&str, u32)> = BTreeSet::new();
     while state.core.budget.used() > options.retention.bytes {
-        let candidates = state.partitions().filter(|p| !stuck.contains(&(&*p.topic, p.number)));
-        let next = candidates.filter_map(|p| Some((oldest(p)?.0, p))).min_by_key(|(at, _)| *at);
+        let candidates = state
+            .partitions()
+            .filter(|p| !stuck.contains(&(&*p.topic, p.number)));
+        let next = candidates
+            .filter_map(|p| Some((oldest(p)?.0, p)))
+            .min_by_key(|(at, _)| *at);
         let Some((_, partition)) = next else { break };
         if delete_oldest(state, partition, &mut held_by) {
             deleted += 1;
@@ -71,10 +75,17 @@ fn delete_oldest(
     partition: &Arc<Partition>,
     held_by: &mut BTreeSet<String>,
 ) -> bool {
-    let Some((_, end)) = oldest(partition) else { return false };
+    let Some((_, end)) = oldest(partition) else {
+        return false;
+    };
     let protected = &state.core.options.protected;
-    for wanted in protected.iter().filter(|wanted| *wanted.topic == *partition.topic) {
-        let next = state.offsets.get(&wanted.group, &wanted.topic, partition.number);
+    for wanted in protected
+        .iter()
+        .filter(|wanted| *wanted.topic == *partition.topic)
+    {
+        let next = state
+            .offsets
+            .get(&wanted.group, &wanted.topic, partition.number);
         if next.unwrap_or(0) < end {
             held_by.insert(wanted.group.clone());
             return false;
@@ -96,7 +107,9 @@ fn remove_first(state: &State, partition: &Partition) -> io::Result<()> {
     let storage = &*state.core.storage;
     let (first, start) = {
         let segments = partition.segments.read();
-        let [first, next, ..] = segments.as_slice() else { return Ok(()) };
+        let [first, next, ..] = segments.as_slice() else {
+            return Ok(());
+        };
         (Arc::clone(first), next.base())
     };
     let checkpoint = {
@@ -110,7 +123,10 @@ fn remove_first(state: &State, partition: &Partition) -> io::Result<()> {
         return Err(error);
     }
     partition.set_start(start);
-    partition.segments.write().retain(|segment| segment.base() != first.base());
+    partition
+        .segments
+        .write()
+        .retain(|segment| segment.base() != first.base());
     state.core.budget.release(first.allocated());
     storage.remove(&first.path)?;
     storage.sync_dir(&partition.dir)

@@ -28,7 +28,10 @@ struct Frames {
 
 impl Ring {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, frames: RwLock::default() }
+        Self {
+            limit,
+            frames: RwLock::default(),
+        }
     }
 
     /// Adds a frame that has just become durable; answers the last one dropped for it, whose
@@ -51,10 +54,16 @@ impl Ring {
     /// lies before the ring.
     pub(super) fn read(&self, offset: u64, max_bytes: usize) -> Option<Vec<RingFrame>> {
         let frames = self.frames.read();
-        if frames.queue.front().is_none_or(|first| offset < first.header.base_offset) {
+        if frames
+            .queue
+            .front()
+            .is_none_or(|first| offset < first.header.base_offset)
+        {
             return None;
         }
-        let start = frames.queue.partition_point(|frame| frame.header.end_offset() <= offset);
+        let start = frames
+            .queue
+            .partition_point(|frame| frame.header.end_offset() <= offset);
         let mut bytes = 0;
         let batch = frames.queue.range(start..).take_while(|frame| {
             let room = bytes < max_bytes;
@@ -67,10 +76,16 @@ impl Ring {
     /// When the frame with `offset` was written, Unix microseconds, if the ring holds it.
     pub(super) fn append_ts_us(&self, offset: u64) -> Option<i64> {
         let frames = self.frames.read();
-        if frames.queue.front().is_none_or(|first| offset < first.header.base_offset) {
+        if frames
+            .queue
+            .front()
+            .is_none_or(|first| offset < first.header.base_offset)
+        {
             return None;
         }
-        let at = frames.queue.partition_point(|frame| frame.header.end_offset() <= offset);
+        let at = frames
+            .queue
+            .partition_point(|frame| frame.header.end_offset() <= offset);
         frames.queue.get(at).map(|frame| frame.header.append_ts_us)
     }
 }

@@ -54,7 +54,16 @@ impl<'a> Scanner<'a> {
         limit: u64,
     ) -> Self {
         let (window, window_pos, chunk) = (Bytes::new(), pos, READ_CHUNK);
-        Self { segment, limit, pos, next_offset, prev_crc, window, window_pos, chunk }
+        Self {
+            segment,
+            limit,
+            pos,
+            next_offset,
+            prev_crc,
+            window,
+            window_pos,
+            chunk,
+        }
     }
 
     /// Reads no more than `chunk` bytes at a time, unless a frame is longer.
@@ -83,13 +92,19 @@ impl<'a> Scanner<'a> {
         }
         let header = frame::verify(self.buffered(), self.segment.seed)?;
         if header.base_offset != self.next_offset
-            || self.prev_crc.is_some_and(|crc| crc != header.prev_frame_crc)
+            || self
+                .prev_crc
+                .is_some_and(|crc| crc != header.prev_frame_crc)
         {
             return Err(FrameFault::Chain.into());
         }
         let start = self.window_start();
         let bytes = self.window.slice(start..start + len);
-        let found = ScannedFrame { pos: self.pos, header, bytes };
+        let found = ScannedFrame {
+            pos: self.pos,
+            header,
+            bytes,
+        };
         self.pos += len as u64;
         self.next_offset = header.end_offset();
         self.prev_crc = Some(header.crc);
@@ -147,7 +162,9 @@ pub(super) fn probe(
     let mut pos = range.start.next_multiple_of(FRAME_ALIGN as u64);
     let mut window = vec![0; READ_CHUNK];
     while pos < range.end {
-        let room = usize::try_from(range.end - pos).unwrap_or(usize::MAX).min(READ_CHUNK);
+        let room = usize::try_from(range.end - pos)
+            .unwrap_or(usize::MAX)
+            .min(READ_CHUNK);
         let read = segment.file.read_full_at(&mut window[..room], pos)?;
         if read == 0 {
             break;
@@ -174,9 +191,15 @@ fn frame_at(segment: &Segment, pos: u64) -> io::Result<Option<ScannedFrame>> {
     if !frame::plausible(&head[..read]) {
         return Ok(None);
     }
-    let Ok(len) = frame::peek_len(&head) else { return Ok(None) };
+    let Ok(len) = frame::peek_len(&head) else {
+        return Ok(None);
+    };
     let mut bytes = vec![0; len];
     let read = segment.file.read_full_at(&mut bytes, pos)?;
     let verified = frame::verify(&bytes[..read], segment.seed);
-    Ok(verified.ok().map(|header| ScannedFrame { pos, header, bytes: bytes.into() }))
+    Ok(verified.ok().map(|header| ScannedFrame {
+        pos,
+        header,
+        bytes: bytes.into(),
+    }))
 }

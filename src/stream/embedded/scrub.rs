@@ -32,7 +32,9 @@ impl Scrub {
         for _ in 0..partitions.len() {
             while read < budget {
                 let partition = partitions[self.partition % partitions.len()];
-                let Some((segment, next)) = self.segment(partition) else { break };
+                let Some((segment, next)) = self.segment(partition) else {
+                    break;
+                };
                 read += self.check(partition, &segment, &next, budget - read);
             }
             if read >= budget {
@@ -49,7 +51,10 @@ impl Scrub {
         let from = self.place.map_or(0, |place| place.segment_base);
         let segments = partition.segments.read();
         let at = segments.partition_point(|segment| segment.base() < from);
-        Some((Arc::clone(segments.get(at)?), Arc::clone(segments.get(at + 1)?)))
+        Some((
+            Arc::clone(segments.get(at)?),
+            Arc::clone(segments.get(at + 1)?),
+        ))
     }
 
     fn check(
@@ -59,7 +64,9 @@ impl Scrub {
         next: &Segment,
         budget: u64,
     ) -> u64 {
-        let place = self.place.filter(|place| place.segment_base == segment.base());
+        let place = self
+            .place
+            .filter(|place| place.segment_base == segment.base());
         let place = place.unwrap_or(Place {
             segment_base: segment.base(),
             pos: SEGMENT_HEADER_LEN,

@@ -54,7 +54,9 @@ pub(super) struct SegmentHeader {
 pub(super) enum HeaderFault {
     #[error("its header is damaged")]
     Damaged,
-    #[error("it was written by a newer Waylog (segment format {0}, this one reads up to {SEGMENT_VERSION})")]
+    #[error(
+        "it was written by a newer Waylog (segment format {0}, this one reads up to {SEGMENT_VERSION})"
+    )]
     Newer(u32),
 }
 
@@ -143,7 +145,15 @@ impl Segment {
         allocated: u64,
     ) -> Self {
         let (end, allocated) = (AtomicU64::new(end), AtomicU64::new(allocated));
-        Self { path, header, seed, file, index: SparseIndex::default(), end, allocated }
+        Self {
+            path,
+            header,
+            seed,
+            file,
+            index: SparseIndex::default(),
+            end,
+            allocated,
+        }
     }
 
     pub(super) fn base(&self) -> u64 {
@@ -201,7 +211,10 @@ mod tests {
     fn a_header_is_read_back_and_every_flipped_bit_is_noticed() {
         let bytes = header().encode("t");
         assert_eq!(SegmentHeader::decode(&bytes, "t"), Ok(header()));
-        assert_eq!(SegmentHeader::decode(&bytes, "u"), Err(HeaderFault::Damaged));
+        assert_eq!(
+            SegmentHeader::decode(&bytes, "u"),
+            Err(HeaderFault::Damaged)
+        );
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

@@ -89,20 +89,29 @@ impl SnapshotKind {
             }
             Err(error) => return Err(SnapshotError::Io(error)),
         };
-        let (head, rest) = text.split_once('\n').ok_or(SnapshotError::Damaged("no first line"))?;
+        let (head, rest) = text
+            .split_once('\n')
+            .ok_or(SnapshotError::Damaged("no first line"))?;
         let mut words = head.split(' ');
         let (Some(name), Some(version), Some(crc), None) =
             (words.next(), words.next(), words.next(), words.next())
         else {
             return Err(SnapshotError::Damaged("first line"));
         };
-        let json = rest.strip_suffix('\n').ok_or(SnapshotError::Damaged("cut short"))?;
-        let version: u32 = version.parse().map_err(|_| SnapshotError::Damaged("version"))?;
+        let json = rest
+            .strip_suffix('\n')
+            .ok_or(SnapshotError::Damaged("cut short"))?;
+        let version: u32 = version
+            .parse()
+            .map_err(|_| SnapshotError::Damaged("version"))?;
         if name != self.name || crc != format!("{:08x}", self.crc(version, json)) {
             return Err(SnapshotError::Damaged("checksum"));
         }
         if version > self.version {
-            return Err(SnapshotError::Newer { found: version, known: self.version });
+            return Err(SnapshotError::Newer {
+                found: version,
+                known: self.version,
+            });
         }
         serde_json::from_str(json).map_err(|_| SnapshotError::Damaged("content"))
     }

@@ -21,7 +21,10 @@ impl State {
     pub(super) fn topic(&self, name: &str) -> Result<&Arc<Topic>, LogError> {
         self.topics.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.topics.keys().map(String::as_str).collect();
-            LogError::Refused(format!("there is no topic {name}; there is {}", known.join(", ")))
+            LogError::Refused(format!(
+                "there is no topic {name}; there is {}",
+                known.join(", ")
+            ))
         })
     }
 

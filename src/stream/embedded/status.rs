@@ -11,7 +11,11 @@ use crate::stream::{GroupState, GroupStatus, PartitionStatus, TopicStatus};
 pub(super) fn topics(state: &State) -> Vec<TopicStatus> {
     let topics = state.topics.values().map(|topic| TopicStatus {
         topic: topic.name.to_string(),
-        partitions: topic.partitions.iter().map(|partition| partition_status(partition)).collect(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| partition_status(partition))
+            .collect(),
     });
     topics.collect()
 }
@@ -24,7 +28,11 @@ fn partition_status(partition: &Partition) -> PartitionStatus {
         log_end_offset: partition.durable() + partition.waiting_records(),
         disk_bytes: partition.disk_bytes(),
         quarantined: partition.quarantined().map(|why| why.to_string()),
-        damaged: partition.damage.lock().as_ref().map(|what| what.to_string()),
+        damaged: partition
+            .damage
+            .lock()
+            .as_ref()
+            .map(|what| what.to_string()),
     }
 }
 
@@ -34,7 +42,11 @@ pub(super) fn groups(state: &State) -> Vec<GroupStatus> {
     for topic in state.topics.values() {
         let mut names: BTreeSet<String> = topic.group_names().into_iter().collect();
         names.extend(state.offsets.groups_of(&topic.name));
-        groups.extend(names.into_iter().map(|name| group_status(state, topic, name)));
+        groups.extend(
+            names
+                .into_iter()
+                .map(|name| group_status(state, topic, name)),
+        );
     }
     groups
 }
@@ -74,7 +86,9 @@ fn lag_seconds(partition: &Partition, next: u64, now_us: i64) -> f64 {
     let appended_us = partition.ring.append_ts_us(next).or_else(|| {
         let (segment, _) = partition.segment_for(next)?;
         let entry = segment.index.floor_offset(next);
-        let before_ms = entry.map(|entry| entry.max_timestamp_before_ms).filter(|ms| *ms > 0);
+        let before_ms = entry
+            .map(|entry| entry.max_timestamp_before_ms)
+            .filter(|ms| *ms > 0);
         Some(before_ms.map_or(segment.header.created_ts_us, |ms| ms.saturating_mul(1000)))
     });
     appended_us.map_or(0.0, |at| now_us.saturating_sub(at).max(0) as f64 / 1e6)
@@ -84,9 +98,15 @@ fn lag_seconds(partition: &Partition, next: u64, now_us: i64) -> f64 {
 /// of the log, 0 is about to lose.
 pub(super) fn headroom(state: &State, group: &GroupStatus) -> f64 {
     let retention = state.core.options.retention;
-    let seconds = group.partitions.iter().map(|p| p.lag_seconds).fold(0.0, f64::max);
+    let seconds = group
+        .partitions
+        .iter()
+        .map(|p| p.lag_seconds)
+        .fold(0.0, f64::max);
     let by_age = 1.0 - seconds / retention.age.as_secs_f64().max(1.0);
-    let Some(topic) = state.topics.get(&group.topic) else { return by_age };
+    let Some(topic) = state.topics.get(&group.topic) else {
+        return by_age;
+    };
     let unread: f64 = topic
         .partitions
         .iter()
@@ -96,5 +116,7 @@ pub(super) fn headroom(state: &State, group: &GroupStatus) -> f64 {
             partition.frame_bytes() as f64 * place.lag_records as f64 / records as f64
         })
         .sum();
-    by_age.min(1.0 - unread / (retention.bytes.max(1)) as f64).clamp(0.0, 1.0)
+    by_age
+        .min(1.0 - unread / (retention.bytes.max(1)) as f64)
+        .clamp(0.0, 1.0)
 }

@@ -22,7 +22,12 @@ pub(super) struct Topic {
 
 impl Topic {
     pub(super) fn new(name: Arc<str>, partitions: Vec<Arc<Partition>>) -> Self {
-        Self { name, partitions, news: Arc::default(), groups: Mutex::default() }
+        Self {
+            name,
+            partitions,
+            news: Arc::default(),
+            groups: Mutex::default(),
+        }
     }
 
     pub(super) fn partition(&self, number: u32) -> Option<&Arc<Partition>> {
@@ -33,7 +38,9 @@ impl Topic {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         self.rebalance(group, |groups| {
             let membership = groups.entry(group.to_owned());
-            membership.or_insert_with(|| Membership::new(count)).join(now_ms)
+            membership
+                .or_insert_with(|| Membership::new(count))
+                .join(now_ms)
         })
     }
 
@@ -53,7 +60,10 @@ impl Topic {
         let (answer, idle) = {
             let mut groups = self.groups.lock();
             let answer = change(&mut groups);
-            (answer, groups.get(group).map_or(0, Membership::idle_members))
+            (
+                answer,
+                groups.get(group).map_or(0, Membership::idle_members),
+            )
         };
         metrics::rebalanced(&self.name, group, idle);
         self.news.notify_waiters();

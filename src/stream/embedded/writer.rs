@@ -114,7 +114,9 @@ impl Writer {
         if self.partition.roll_due.swap(false, Ordering::AcqRel) && self.has_frames() {
             self.roll_for_retention();
         }
-        let Some(group) = self.partition.take_pending(&mut self.spare) else { return false };
+        let Some(group) = self.partition.take_pending(&mut self.spare) else {
+            return false;
+        };
         let (frame, acknowledgement) = group.split();
         self.last_append_us = self.core.clock.now_us();
         self.write(frame, Some(acknowledgement))
@@ -138,7 +140,9 @@ impl Writer {
     /// Syncs what was written, shows it to readers and acknowledges it; answers whether there is
     /// something new to read.
     pub(super) fn sync(&mut self) -> bool {
-        let Some(group) = self.in_flight.take() else { return false };
+        let Some(group) = self.in_flight.take() else {
+            return false;
+        };
         let before = self.core.clock.now_us();
         if let Err(error) = self.active.file.sync_data() {
             metrics::sync_failed();
@@ -180,7 +184,10 @@ impl Writer {
             marked: header.record_count == 0,
         };
         if header.record_count > 0 {
-            let dropped = self.partition.ring.push(RingFrame { header, bytes: group.bytes });
+            let dropped = self.partition.ring.push(RingFrame {
+                header,
+                bytes: group.bytes,
+            });
             self.spare = dropped.and_then(|bytes| bytes.try_into_mut().ok());
         }
         self.active.set_end(self.tail.pos);
@@ -233,8 +240,12 @@ impl Writer {
                         "there is room again: appends go on"
                     );
                 }
-                self.in_flight =
-                    Some(InFlight { header, bytes, max_timestamp_ms, acknowledgement });
+                self.in_flight = Some(InFlight {
+                    header,
+                    bytes,
+                    max_timestamp_ms,
+                    acknowledgement,
+                });
                 true
             }
             Err(WriteError::Full(why)) => {
@@ -291,9 +302,12 @@ impl Writer {
         let file = &self.active.file;
         let path = &self.active.path;
         let allocated = self.active.allocated();
-        file.truncate(self.tail.pos).map_err(|e| self.classify("cut", path, &e))?;
-        file.allocate(allocated).map_err(|e| self.classify("allocate", path, &e))?;
-        file.sync_data().map_err(|e| WriteError::Fatal(self.failed("sync", path, &e)))?;
+        file.truncate(self.tail.pos)
+            .map_err(|e| self.classify("cut", path, &e))?;
+        file.allocate(allocated)
+            .map_err(|e| self.classify("allocate", path, &e))?;
+        file.sync_data()
+            .map_err(|e| WriteError::Fatal(self.failed("sync", path, &e)))?;
         self.unclean = false;
         Ok(())
     }
@@ -328,7 +342,14 @@ impl Writer {
         }
         let seed = header.seed(&partition.topic);
         let PreparedSegment { file, len, .. } = prepared;
-        let next = Arc::new(Segment::new(path, header, seed, file, SEGMENT_HEADER_LEN, len));
+        let next = Arc::new(Segment::new(
+            path,
+            header,
+            seed,
+            file,
+            SEGMENT_HEADER_LEN,
+            len,
+        ));
         self.trim_active();
         partition.segments.write().push(Arc::clone(&next));
         self.active = next;
@@ -350,9 +371,15 @@ impl Writer {
         let dir = &self.partition.dir;
         let fatal = |error: io::Error| WriteError::Fatal(self.failed("sync", path, &error));
         let classify = |error: io::Error| self.classify("create", path, &error);
-        prepared.file.write_all_at(&header.encode(&self.partition.topic), 0).map_err(classify)?;
+        prepared
+            .file
+            .write_all_at(&header.encode(&self.partition.topic), 0)
+            .map_err(classify)?;
         prepared.file.sync_data().map_err(fatal)?;
-        self.core.storage.rename(&prepared.path, path).map_err(classify)?;
+        self.core
+            .storage
+            .rename(&prepared.path, path)
+            .map_err(classify)?;
         self.core.storage.sync_dir(dir).map_err(fatal)
     }
 
@@ -366,7 +393,9 @@ impl Writer {
             }
             None => {}
         }
-        let len = self.next_len().max(needed.next_multiple_of(SEGMENT_HEADER_LEN));
+        let len = self
+            .next_len()
+            .max(needed.next_multiple_of(SEGMENT_HEADER_LEN));
         self.core.budget.reserve(len).map_err(WriteError::Full)?;
         let path = self.partition.dir.join(ROLL_FILE);
         prepare_segment(&*self.core.storage, path, len).map_err(|error| {
@@ -379,7 +408,11 @@ impl Writer {
     fn next_len(&self) -> u64 {
         let sizes = self.core.options.segments;
         let now = self.active.allocated();
-        let grown = if self.tail.pos > now / 2 { now.saturating_mul(4) } else { now };
+        let grown = if self.tail.pos > now / 2 {
+            now.saturating_mul(4)
+        } else {
+            now
+        };
         grown.clamp(sizes.first, sizes.max)
     }
 
