@@ -88,3 +88,6 @@ impl Analytics {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

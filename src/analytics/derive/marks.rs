@@ -30,13 +30,13 @@ pub(super) async fn take(transaction: &mut PgConnection) -> sqlx::Result<(Vec<Ma
         "with waiting as ( \
              select courier_id, sum(fixes) as fixes, min(id) as oldest \
                from analytics.mark group by courier_id order by min(id) limit $1 \
-         ), some as ( \
+         ), chosen as ( \
              select courier_id from ( \
                  select courier_id, sum(fixes) over (order by oldest) - fixes as before \
                    from waiting) w \
               where before < $2 \
          ), taken as ( \
-             delete from analytics.mark m using some s where m.courier_id = s.courier_id \
+             delete from analytics.mark m using chosen c where m.courier_id = c.courier_id \
              returning m.courier_id, m.first_at, m.last_at \
          ) \
          select courier_id, first_at, last_at from taken order by courier_id, first_at",

@@ -29,6 +29,7 @@ use anyhow::Context;
 use metrics::{counter, gauge};
 use sqlx::PgPool;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +98,9 @@ impl Sink {
         let (to_write, mut flushes) = mpsc::channel::<Flush>(1);
         let (to_sink, outcomes) = mpsc::channel(1);
         let writer_stop = stop.clone();
-        let writing = tokio::spawn(async move {
+        // Owned by this call: should it be dropped, the writer goes with it.
+        let mut writing = JoinSet::new();
+        writing.spawn(async move {
             while let Some(flush) = flushes.recv().await {
                 let outcome = writer.write(flush, &writer_stop).await;
                 if to_sink.send(outcome).await.is_err() {
@@ -124,8 +127,6 @@ impl Sink {
             Err(_) => tracing::warn!("Postgres took too long; the log keeps what is not written"),
         }
         reader.consumer.close(CLOSE).await;
-        drop(reader.to_write);
-        writing.abort();
         done
     }
 }
