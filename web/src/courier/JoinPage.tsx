@@ -7,7 +7,10 @@ import type { Failure } from '../ui/load';
 import type { Phone } from './CourierPage';
 import type { Outbox } from './outbox';
 
-interface Joined extends Phone {
+interface Joined {
+  token: string;
+  courier_id: string;
+  courier_name: string | null;
   links?: Record<string, string>;
 }
 
@@ -20,7 +23,7 @@ export function JoinPage(props: { outbox: Outbox; code: string; use: (phone: Pho
       const answer = await call<Joined>('POST', '/v1/join', { body: { code: props.code } });
       const before = await props.outbox.kept<Phone>('phone');
       if (before?.courier_id !== answer.courier_id) await props.outbox.clear();
-      await props.outbox.keep('phone', { token: answer.token, courier_id: answer.courier_id, name: answer.name });
+      await props.outbox.keep('phone', phoneOf(answer));
       setJoined(answer);
     } catch (cause) {
       if (cause instanceof ApiError && [401, 404, 409, 410].includes(cause.status)) setSpent(true);
@@ -35,9 +38,9 @@ export function JoinPage(props: { outbox: Outbox; code: string; use: (phone: Pho
         <Show when={joined()} fallback={<Show when={!failure()}><Skeleton /></Show>}>
           {(phone) => (
             <>
-              <h1>{t('join.hello', { name: phone().name || phone().courier_id })}</h1>
+              <h1>{t('join.hello', { name: phone().courier_name || phone().courier_id })}</h1>
               <p>{t('join.say')}</p>
-              <button type="button" class="button big primary" onClick={() => props.use(phone())}>{t('join.here')}</button>
+              <button type="button" class="button big primary" onClick={() => props.use(phoneOf(phone()))}>{t('join.here')}</button>
               <p class="muted small">{t('join.here_say')}</p>
               <Show when={phone().links?.owntracks}>{(url) => <a class="button big" href={url()}>OwnTracks</a>}</Show>
               <Show when={phone().links?.osmand}>{(url) => <a class="button big" href={url()}>Traccar Client</a>}</Show>
@@ -47,4 +50,8 @@ export function JoinPage(props: { outbox: Outbox; code: string; use: (phone: Pho
       </Show>
     </main>
   );
+}
+
+function phoneOf({ token, courier_id, courier_name }: Joined): Phone {
+  return { token, courier_id, name: courier_name };
 }

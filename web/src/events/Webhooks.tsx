@@ -51,7 +51,8 @@ export function Webhooks(): JSX.Element {
 
 function healthOf(webhook: Webhook): { tone: string; text: string } {
   if (webhook.enabled === false || webhook.health === 'disabled') return { tone: 'problem', text: webhook.disabled_reason || t('webhooks.disabled') };
-  if (webhook.health === 'failing' || webhook.last_error) return { tone: 'problem', text: webhook.last_error || t('webhooks.failing') };
+  if (webhook.health === 'unknown') return { tone: '', text: t('webhooks.unknown') };
+  if (webhook.health === 'failing') return { tone: 'problem', text: webhook.last_error || t('webhooks.failing') };
   return { tone: 'moving', text: t('webhooks.ok') };
 }
 
@@ -59,6 +60,11 @@ function Endpoint(props: { webhook: Webhook; open: boolean; toggle: () => void; 
   const path = (): string => `/v1/webhooks/${id(props.webhook.id)}`;
   const health = () => healthOf(props.webhook);
   const run = (work: () => Promise<unknown>, done: string): void => void attempt(work, done).then(props.changed);
+  const test = (): void =>
+    void attempt(async () => {
+      const { delivered, status, error } = await post<{ delivered: boolean; status: number | null; error: string | null }>(`${path()}/test`);
+      toast(delivered ? t('webhooks.tested') : t('webhooks.test_failed', { why: error ?? String(status ?? '') }));
+    }).then(props.changed);
   const rotate = (): void => void attempt(async () => props.secret((await post<Webhook>(`${path()}/rotate`)).secret));
   return (
     <li class="card stack">
@@ -68,11 +74,11 @@ function Endpoint(props: { webhook: Webhook; open: boolean; toggle: () => void; 
       </div>
       <p class="muted small">
         {tn('webhooks.pending', props.webhook.pending ?? 0)}
-        <Show when={props.webhook.last_success_at}>{(at) => ` · ${t('webhooks.last_success', { at: dateTime(Date.parse(at())) })}`}</Show>
+        <Show when={props.webhook.last_attempt_at}>{(at) => ` · ${t('webhooks.last_attempt', { at: dateTime(Date.parse(at())) })}`}</Show>
       </p>
       <div class="row wrap">
         <button type="button" class="button" aria-expanded={props.open} onClick={() => props.toggle()}>{t('webhooks.attempts')}</button>
-        <button type="button" class="button" onClick={() => run(() => post(`${path()}/test`), t('webhooks.tested'))}>{t('webhooks.test')}</button>
+        <button type="button" class="button" onClick={test}>{t('webhooks.test')}</button>
         <button type="button" class="button" onClick={rotate}>{t('webhooks.rotate')}</button>
         <button type="button" class="button danger" onClick={() => run(() => remove(path()), t('webhooks.removed'))}>{t('webhooks.remove')}</button>
       </div>
@@ -95,10 +101,10 @@ function Attempts(props: { path: string }): JSX.Element {
                 {(one) => (
                   <tr>
                     <td>{dateTime(Date.parse(one.at))}</td>
-                    <td>{one.event_type ? eventName(one.event_type) : one.event_id}</td>
-                    <td><span class="badge" classList={{ moving: (one.status ?? 0) >= 200 && one.status! < 300, problem: !(one.status! >= 200 && one.status! < 300) }}>{one.status ?? one.error ?? t('webhooks.no_answer')}</span></td>
+                    <td>{eventName(one.event_type)}</td>
+                    <td><span class="badge" classList={{ moving: one.outcome === 'delivered', problem: one.outcome !== 'delivered' }} title={one.error ?? undefined}>{one.status ?? one.error ?? t('webhooks.no_answer')}</span></td>
                     <td class="number">{one.duration_ms == null ? '–' : `${number(one.duration_ms)} ms`}</td>
-                    <td class="number"><button type="button" class="button plain" onClick={() => again(one.event_id)}>{t('webhooks.redeliver')}</button></td>
+                    <td class="number"><Show when={one.event_id}>{(event) => <button type="button" class="button plain" onClick={() => again(event())}>{t('webhooks.redeliver')}</button>}</Show></td>
                   </tr>
                 )}
               </For>

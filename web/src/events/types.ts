@@ -26,21 +26,23 @@ export interface Webhook {
   enabled?: boolean;
   /** Why it was switched off, if it was. */
   disabled_reason?: string | null;
-  health?: 'ok' | 'failing' | 'disabled' | null;
+  health?: 'unknown' | 'ok' | 'failing' | 'disabled';
   pending?: number | null;
   last_error?: string | null;
-  last_success_at?: string | null;
+  last_attempt_at?: string | null;
   secret?: string;
 }
 
 export interface Attempt {
-  id: string;
-  event_id: string;
-  event_type?: string | null;
+  id: number;
+  /** `null`: a test. */
+  event_id: string | null;
+  event_type: string;
   at: string;
   /** HTTP status of the answer; `null` when there was none. */
   status: number | null;
   duration_ms?: number | null;
   error?: string | null;
-  attempt?: number | null;
+  /** `delivered`, `failed` (it is tried again) or `gave_up`. */
+  outcome: string;
 }

@@ -2,10 +2,10 @@
 import { For, Show, type JSX } from 'solid-js';
 import { span, t } from '../i18n';
 import { millis } from '../live/track';
-import { post } from '../net/api';
-import { attempt } from '../ui/toast';
+import { toast } from '../ui/toast';
 import { View } from '../ui/View';
 import { useFleet } from './context';
+import { settle } from './settled';
 import type { Attention } from './types';
 
 const SNOOZE_MIN = 15;
@@ -40,13 +40,10 @@ function Item(props: { item: Attention }): JSX.Element {
   const open = (): void => {
     fleet.select(item.delivery_id && item.kind !== 'quiet' ? { kind: 'delivery', id: item.delivery_id } : item.courier_id ? { kind: 'courier', id: item.courier_id } : undefined);
   };
-  const settle = (how: 'snooze' | 'resolve'): void => {
-    const subject = { kind: item.kind, courier_id: item.courier_id ?? null, delivery_id: item.delivery_id ?? null };
+  const putAway = (minutes: number | null): void => {
+    settle(localStorage, item, minutes === null ? null : Date.now() + minutes * 60_000);
     fleet.attention.set((fleet.attention.value() ?? []).filter((other) => other !== item));
-    void attempt(
-      () => post(`/v1/fleet/attention/${how}`, how === 'snooze' ? { ...subject, minutes: SNOOZE_MIN } : subject),
-      t(how === 'snooze' ? 'attention.snoozed' : 'attention.resolved', { n: SNOOZE_MIN }),
-    ).then(fleet.attention.reload);
+    toast(minutes === null ? t('attention.resolved') : t('attention.snoozed', { n: minutes }));
   };
   const ago = (): string => span(fleet.now() - millis(item.since));
   return (
@@ -64,8 +61,8 @@ function Item(props: { item: Attention }): JSX.Element {
         <Show when={item.kind === 'unassigned'}>
           <button type="button" class="button" onClick={open}>{t('action.assign')}</button>
         </Show>
-        <button type="button" class="button plain" onClick={() => settle('snooze')}>{t('attention.snooze', { n: SNOOZE_MIN })}</button>
-        <button type="button" class="button plain" onClick={() => settle('resolve')}>{t('attention.resolve')}</button>
+        <button type="button" class="button plain" onClick={() => putAway(SNOOZE_MIN)}>{t('attention.snooze', { n: SNOOZE_MIN })}</button>
+        <button type="button" class="button plain" onClick={() => putAway(null)}>{t('attention.resolve')}</button>
       </div>
     </li>
   );

@@ -8,6 +8,7 @@ import { load } from '../ui/load';
 import { attempt, toast } from '../ui/toast';
 import { View } from '../ui/View';
 import { CardFrame } from './CardFrame';
+import { candidates } from './candidates';
 import { useFleet } from './context';
 import { deliveryTone } from './DeliveryList';
 import type { Candidate, Delivery, Link } from './types';
@@ -49,7 +50,7 @@ export function DeliveryCard(props: { id: string }): JSX.Element {
     fleet.attention.reload();
   };
   const step = (status: Status): void => {
-    void attempt(() => post(`${path}/status`, { status }), t(`deliveries.did_${status}` as Key)).then(changed);
+    void attempt(() => post(`${path}/status`, { status }, seen(delivery.value())), t(`deliveries.did_${status}` as Key)).then(changed);
   };
   return (
     <CardFrame title={delivery.value()?.dropoff.label || props.id} subtitle={<p class="muted small">{delivery.value()?.reference || props.id}</p>}>
@@ -93,7 +94,7 @@ export function DeliveryCard(props: { id: string }): JSX.Element {
               </For>
             </div>
             <Show when={assigning()}>
-              <Assign path={path} done={() => { setAssigning(false); changed(); }} />
+              <Assign path={path} delivery={known()} done={() => { setAssigning(false); changed(); }} />
             </Show>
             <Show when={known().timeline?.length}>
               <h3>{t('deliveries.timeline')}</h3>
@@ -111,16 +112,21 @@ export function DeliveryCard(props: { id: string }): JSX.Element {
   );
 }
 
+/** Names the version that the change is meant for, so that two dispatchers do not undo each other. */
+function seen(delivery: Delivery | undefined): Record<string, string> {
+  return delivery?.version === undefined ? {} : { 'if-match': `"${delivery.version}"` };
+}
+
 /** Free couriers, nearest by road time first. */
-function Assign(props: { path: string; done: () => void }): JSX.Element {
-  const candidates = load(() => props.path, async (path, signal) => (await get<Page<Candidate>>(`${path}/candidates`, { limit: 20 }, signal)).items);
+function Assign(props: { path: string; delivery: Delivery; done: () => void }): JSX.Element {
+  const ranked = load(() => props.path, (path, signal) => candidates(path, props.delivery, signal));
   const assign = (candidate: Candidate): void => {
-    void attempt(() => post(`${props.path}/assign`, { courier_id: candidate.courier_id }), t('deliveries.assigned_to', { name: candidate.name || candidate.courier_id })).then((ok) => ok && props.done());
+    void attempt(() => post(`${props.path}/assign`, { courier_id: candidate.courier_id }, seen(props.delivery)), t('deliveries.assigned_to', { name: candidate.name || candidate.courier_id })).then((ok) => ok && props.done());
   };
   return (
     <div class="assign">
       <h3>{t('deliveries.nearest')}</h3>
-      <View data={candidates} isEmpty={(list) => list.length === 0} empty={<p class="muted">{t('deliveries.nobody_free')}</p>}>
+      <View data={ranked} isEmpty={(list) => list.length === 0} empty={<p class="muted">{t('deliveries.nobody_free')}</p>}>
         {(list) => (
           <ul class="flush">
             <For each={list()}>
@@ -131,7 +137,7 @@ function Assign(props: { path: string; done: () => void }): JSX.Element {
                       <span class="title truncate">{one.name || one.courier_id}</span>
                       <span class="muted small truncate">{one.open_deliveries ? tn('couriers.open', one.open_deliveries) : t('couriers.free')}</span>
                     </span>
-                    <span class="end"><strong>{span(one.travel_s * 1000)}</strong><span class="muted small">{distance(one.distance_m)}</span></span>
+                    <span class="end"><Show when={one.travel_s}>{(seconds) => <strong>{span(seconds() * 1000)}</strong>}</Show><span class="muted small">{distance(one.distance_m)}</span></span>
                   </button>
                 </li>
               )}

@@ -16,6 +16,7 @@ import { GeofenceCard, GeofenceForm, GeofenceList } from './Geofences';
 import { NewDelivery } from './NewDelivery';
 import { FleetProvider, type Fleet } from './context';
 import type { FleetMap } from './FleetMap';
+import { unsettled } from './settled';
 import type { Attention, Geofence, Selection } from './types';
 
 type Tab = 'attention' | 'couriers' | 'deliveries' | 'fences';
@@ -31,7 +32,7 @@ export function FleetPage(props: { session: Session }): JSX.Element {
   const [note, setNote] = createSignal<string>();
   const [version, setVersion] = createSignal(0);
   const now = useNow();
-  const attention = load(() => true, async (_, signal) => (await get<Page<Attention>>('/v1/fleet/attention', undefined, signal)).items, { everyMs: ATTENTION_EVERY_MS });
+  const attention = load(() => true, async (_, signal) => unsettled(localStorage, (await get<Page<Attention>>('/v1/fleet/attention', undefined, signal)).items, Date.now()), { everyMs: ATTENTION_EVERY_MS });
   const geofences = load(() => true, async (_, signal) => (await get<Page<Geofence>>('/v1/geofences', { limit: 500 }, signal)).items);
   const fleet: Fleet = {
     session: props.session, store, map, selection, select, attention, geofences,

@@ -52,7 +52,8 @@ export interface Candidate {
   courier_id: string;
   name: string | null;
   vehicle: string | null;
-  travel_s: number;
+  /** By road; `null` where nothing is known of roads. */
+  travel_s: number | null;
   distance_m: number;
   open_deliveries: number;
 }

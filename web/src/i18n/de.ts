@@ -146,7 +146,7 @@ const de: Dictionary = {
   'attention.say_quiet': '{courier}: seit {ago} still',
   'attention.snooze': '{n} min Ruhe',
   'attention.resolve': 'Erledigt',
-  'attention.snoozed': 'In {n} min wieder da',
+  'attention.snoozed': 'In {n} min wieder da, in diesem Browser',
   'attention.resolved': 'Erledigt',
   'attention.none': 'Gerade braucht dich nichts.',
 
@@ -367,11 +367,10 @@ const de: Dictionary = {
   'webhooks.disabled': 'Abgeschaltet',
   'webhooks.pending_one': '{n} wartet',
   'webhooks.pending_other': '{n} warten',
-  'webhooks.last_success': 'zuletzt angekommen {at}',
   'webhooks.attempts': 'Versuche',
   'webhooks.no_attempts': 'Noch nichts gesendet.',
   'webhooks.test': 'Test senden',
-  'webhooks.tested': 'Test gesendet',
+  'webhooks.tested': 'Der Test kam an',
   'webhooks.rotate': 'Neues Geheimnis',
   'webhooks.remove': 'Entfernen',
   'webhooks.removed': 'Endpunkt entfernt',
@@ -434,6 +433,24 @@ const de: Dictionary = {
   'docs.body': 'Inhalt der Anfrage',
   'docs.answers': 'Antworten',
   'docs.required': 'nötig',
+
+  'advice.quarantined': '{topic}, Partition {partition} ist gesperrt: {why}',
+  'advice.quarantined_cure': 'Bestätigte Daten sind beschädigt. Spiel eine Sicherung ein, oder mach ohne sie weiter: waylog stream repair --accept-loss',
+  'advice.damaged': '{topic}, Partition {partition} ist in älteren Einträgen beschädigt: {why}',
+  'advice.damaged_cure': 'Neue Einträge werden angenommen. Wie viel betroffen ist: waylog stream verify',
+  'advice.skew': '{topic}, Partition {partition} trägt das {ratio}-Fache der mittleren Last.',
+  'advice.skew_cure': 'Ein Kurier sendet wohl viel mehr als die anderen, oder es sind zu wenige Kuriere für so viele Partitionen. Die Ursache: waylog stream advise',
+  'advice.idle_one': '{group} hat {n} Mitglied ohne Arbeit.',
+  'advice.idle_other': '{group} hat {n} Mitglieder ohne Arbeit.',
+  'advice.idle_cure': '{members} Mitglieder teilen sich {partitions} Partitionen: halt einige an, oder beginn ein neues Log mit mehr Partitionen.',
+  'advice.uneven': '{group}: {members} Mitglieder können {partitions} Partitionen nicht gleich teilen.',
+  'advice.uneven_cure': 'Nimm eine Zahl von Mitgliedern, die die Zahl der Partitionen teilt.',
+
+  'webhooks.unknown': 'Noch nicht gerufen',
+  'webhooks.last_attempt': 'zuletzt versucht {at}',
+  'webhooks.test_failed': 'Der Test kam nicht an: {why}',
+
+  'event.webhook.test': 'Test',
 };
 
 export default de;

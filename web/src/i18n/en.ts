@@ -144,7 +144,7 @@ const en = {
   'attention.say_quiet': '{courier}: quiet for {ago}',
   'attention.snooze': 'Snooze {n} min',
   'attention.resolve': 'Done',
-  'attention.snoozed': 'Back in {n} min',
+  'attention.snoozed': 'Back in {n} min, in this browser',
   'attention.resolved': 'Done',
   'attention.none': 'Nothing needs you right now.',
 
@@ -365,11 +365,10 @@ const en = {
   'webhooks.disabled': 'Switched off',
   'webhooks.pending_one': '{n} waiting',
   'webhooks.pending_other': '{n} waiting',
-  'webhooks.last_success': 'last arrived {at}',
   'webhooks.attempts': 'Attempts',
   'webhooks.no_attempts': 'Nothing was sent yet.',
   'webhooks.test': 'Send a test',
-  'webhooks.tested': 'Test sent',
+  'webhooks.tested': 'The test arrived',
   'webhooks.rotate': 'New secret',
   'webhooks.remove': 'Remove',
   'webhooks.removed': 'Endpoint removed',
@@ -432,6 +431,24 @@ const en = {
   'docs.body': 'Body',
   'docs.answers': 'Answers',
   'docs.required': 'required',
+
+  'advice.quarantined': '{topic}, partition {partition} is shut: {why}',
+  'advice.quarantined_cure': 'Acknowledged data are damaged. Restore a backup, or go on without them: waylog stream repair --accept-loss',
+  'advice.damaged': '{topic}, partition {partition} has damage in its older records: {why}',
+  'advice.damaged_cure': 'New records are taken. See how much is hurt: waylog stream verify',
+  'advice.skew': '{topic}, partition {partition} takes {ratio} times the mean load.',
+  'advice.skew_cure': 'One courier may send far more than the others, or there are too few couriers for so many partitions. The cause: waylog stream advise',
+  'advice.idle_one': '{group} has {n} member with nothing to do.',
+  'advice.idle_other': '{group} has {n} members with nothing to do.',
+  'advice.idle_cure': '{members} members share {partitions} partitions: stop some members, or start a new log with more partitions.',
+  'advice.uneven': '{group}: {members} members cannot share {partitions} partitions evenly.',
+  'advice.uneven_cure': 'Choose a number of members that divides the number of partitions.',
+
+  'webhooks.unknown': 'Not called yet',
+  'webhooks.last_attempt': 'last tried {at}',
+  'webhooks.test_failed': 'The test did not arrive: {why}',
+
+  'event.webhook.test': 'Test',
 } as const;
 
 export type Key = keyof typeof en;

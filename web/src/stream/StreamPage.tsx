@@ -6,6 +6,7 @@ import { Icon } from '../ui/icons';
 import { load } from '../ui/load';
 import { View } from '../ui/View';
 import { LagChart } from './LagChart';
+import { advise, groupLag, type Advice } from './advice';
 import type { PartitionState, Quarantined, StreamState } from './types';
 
 const EVERY_MS = 2_000;
@@ -26,8 +27,8 @@ export function StreamPage(): JSX.Element {
     if (!state) return;
     const reading: Reading = {
       timeS: Date.now() / 1000,
-      lag: Object.fromEntries(state.groups.map((group) => [group.group, group.lag_records])),
-      appended: Object.fromEntries(state.topics.flatMap((topic) => topic.partitions.map((one) => [`${topic.name}/${one.partition}`, one.log_end_offset]))),
+      lag: Object.fromEntries(state.groups.map((group) => [group.group, groupLag(group).records])),
+      appended: Object.fromEntries(state.topics.flatMap((topic) => topic.partitions.map((one) => [`${topic.topic}/${one.partition}`, one.log_end_offset]))),
     };
     setReadings((before) => [...before.slice(1 - MOST_READINGS), reading]);
   }));
@@ -38,7 +39,7 @@ export function StreamPage(): JSX.Element {
         <View data={stream}>
           {(state) => (
             <>
-              <Advice advice={state().advice ?? []} />
+              <AdviceList advice={advise(state(), ratesOf(state(), readings()))} />
               <section class="card stack">
                 <h2>{t('stream.groups')}</h2>
                 <div class="table-scroll" tabindex="0">
@@ -49,9 +50,9 @@ export function StreamPage(): JSX.Element {
                         {(group) => (
                           <tr>
                             <td><strong>{group.group}</strong></td>
-                            <td class="number">{tn('stream.records', group.lag_records)}</td>
-                            <td class="number">{group.lag_seconds == null ? '–' : span(group.lag_seconds * 1000)}</td>
-                            <td class="number">{group.members == null ? '–' : number(group.members)}</td>
+                            <td class="number">{tn('stream.records', groupLag(group).records)}</td>
+                            <td class="number">{span(groupLag(group).seconds * 1000)}</td>
+                            <td class="number">{number(group.members)}</td>
                           </tr>
                         )}
                       </For>
@@ -60,7 +61,7 @@ export function StreamPage(): JSX.Element {
                 </div>
                 <Show when={readings().length > 1}><LagChart readings={readings()} groups={state().groups.map((group) => group.group)} /></Show>
               </section>
-              <For each={state().topics}>{(topic) => <Topic name={topic.name} partitions={topic.partitions} readings={readings()} />}</For>
+              <For each={state().topics}>{(topic) => <Topic name={topic.topic} partitions={topic.partitions} rates={ratesOf(state(), readings())[topic.topic] ?? []} />}</For>
             </>
           )}
         </View>
@@ -72,7 +73,7 @@ export function StreamPage(): JSX.Element {
                 <table class="table">
                   <thead><tr><th>{t('stream.when')}</th><th>{t('deliveries.courier')}</th><th>{t('stream.reason')}</th></tr></thead>
                   <tbody>
-                    <For each={list()}>{(one) => <tr><td>{dateTime(Date.parse(one.received_at))}</td><td>{one.courier_id ?? '–'}</td><td>{one.reason}</td></tr>}</For>
+                    <For each={list()}>{(one) => <tr><td>{dateTime(Date.parse(one.received_at))}</td><td>{one.courier_id}</td><td>{one.reason}</td></tr>}</For>
                   </tbody>
                 </table>
               </div>
@@ -84,15 +85,24 @@ export function StreamPage(): JSX.Element {
   );
 }
 
-function Advice(props: { advice: StreamState['advice'] }): JSX.Element {
+/** Records appended a second in each partition, over what has been read so far. */
+function ratesOf(state: StreamState, readings: Reading[]): Record<string, number[]> {
+  const first = readings[0];
+  const last = readings.at(-1);
+  const seconds = first && last ? last.timeS - first.timeS : 0;
+  const rate = (key: string): number => (seconds > 0 ? ((last!.appended[key] ?? 0) - (first!.appended[key] ?? 0)) / seconds : 0);
+  return Object.fromEntries(state.topics.map(({ topic, partitions }) => [topic, partitions.map((one) => rate(`${topic}/${one.partition}`))]));
+}
+
+function AdviceList(props: { advice: Advice[] }): JSX.Element {
   return (
     <Show when={props.advice.length > 0} fallback={<p class="row"><span class="badge moving"><Icon name="check" size={16} />{t('stream.all_well')}</span></p>}>
       <ul class="stack">
         <For each={props.advice}>
           {(one) => (
-            <li class="card advice" data-severity={one.severity ?? 'warning'}>
+            <li class="card advice" data-severity={one.severity}>
               <p><strong>{one.text}</strong></p>
-              <Show when={one.cure}><p class="muted">{one.cure}</p></Show>
+              <p class="muted">{one.cure}</p>
             </li>
           )}
         </For>
@@ -102,23 +112,14 @@ function Advice(props: { advice: StreamState['advice'] }): JSX.Element {
 }
 
 /** A topic's partitions with their share of what has lately been appended. */
-function Topic(props: { name: string; partitions: PartitionState[]; readings: Reading[] }): JSX.Element {
-  const rates = createMemo(() => {
-    const first = props.readings[0];
-    const last = props.readings.at(-1);
-    const seconds = first && last ? last.timeS - first.timeS : 0;
-    return props.partitions.map(({ partition }) => {
-      const key = `${props.name}/${partition}`;
-      return seconds > 0 ? ((last!.appended[key] ?? 0) - (first!.appended[key] ?? 0)) / seconds : 0;
-    });
-  });
-  const most = createMemo(() => Math.max(...rates(), 0.001));
+function Topic(props: { name: string; partitions: PartitionState[]; rates: number[] }): JSX.Element {
+  const most = createMemo(() => Math.max(...props.rates, 0.001));
   return (
     <section class="card stack">
       <div class="row between wrap">
         <h2>{props.name}</h2>
         <span class="muted">
-          {tn('stream.partitions', props.partitions.length)} · {bytes(props.partitions.reduce((sum, one) => sum + (one.bytes ?? 0), 0))} · {t('stream.per_second', { n: number(rates().reduce((sum, rate) => sum + rate, 0), { maximumFractionDigits: 1 }) })}
+          {tn('stream.partitions', props.partitions.length)} · {bytes(props.partitions.reduce((sum, one) => sum + one.disk_bytes, 0))} · {t('stream.per_second', { n: number(props.rates.reduce((sum, rate) => sum + rate, 0), { maximumFractionDigits: 1 }) })}
         </span>
       </div>
       <div class="table-scroll" tabindex="0">
@@ -129,11 +130,11 @@ function Topic(props: { name: string; partitions: PartitionState[]; readings: Re
               {(one, i) => (
                 <tr>
                   <td class="number">{one.partition}</td>
-                  <td class="load-cell"><meter min="0" max="1" value={rates()[i()]! / most()} aria-label={t('stream.load')} /></td>
-                  <td class="number">{number(rates()[i()]!, { maximumFractionDigits: 1 })}</td>
+                  <td class="load-cell"><meter min="0" max="1" value={(props.rates[i()] ?? 0) / most()} aria-label={t('stream.load')} /></td>
+                  <td class="number">{number((props.rates[i()] ?? 0), { maximumFractionDigits: 1 })}</td>
                   <td class="number">{number(one.log_start_offset)}</td>
                   <td class="number">{number(one.durable_offset)}</td>
-                  <td class="number">{one.bytes == null ? '–' : bytes(one.bytes)}</td>
+                  <td class="number">{bytes(one.disk_bytes)}</td>
                 </tr>
               )}
             </For>

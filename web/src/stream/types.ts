@@ -1,11 +1,13 @@
 /** What `GET /v1/stream` tells of the log and its readers. */
 
 export interface StreamState {
-  backend: string;
-  topics: { name: string; partitions: PartitionState[] }[];
+  topics: TopicState[];
   groups: GroupState[];
-  /** What an operator should know, with cause and cure. */
-  advice: { severity?: 'info' | 'warning' | 'problem'; text: string; cure?: string | null }[];
+}
+
+export interface TopicState {
+  topic: string;
+  partitions: PartitionState[];
 }
 
 export interface PartitionState {
@@ -13,20 +15,25 @@ export interface PartitionState {
   log_start_offset: number;
   log_end_offset: number;
   durable_offset: number;
-  bytes?: number | null;
+  disk_bytes: number;
+  /** Why it serves neither reads nor writes, if so. */
+  quarantined?: string | null;
+  /** Damage in older records: they cannot be read, new ones are taken. */
+  damaged?: string | null;
 }
 
 export interface GroupState {
   group: string;
-  state?: string | null;
-  members?: number | null;
-  lag_records: number;
-  lag_seconds?: number | null;
-  partitions?: { partition: number; committed: number; lag_records: number; member?: string | null }[];
+  topic: string;
+  members: number;
+  generation: number;
+  partitions: { partition: number; member?: string | null; committed: number | null; lag_records: number; lag_seconds: number }[];
 }
 
 export interface Quarantined {
+  offset: number;
   received_at: string;
-  courier_id?: string | null;
+  courier_id: string;
   reason: string;
+  format: string;
 }
