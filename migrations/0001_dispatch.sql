@@ -64,6 +64,7 @@ create table dispatch.delivery (
     customer_locale text,
     -- Steps taken, oldest first: [{"status": …, "at": RFC 3339}].
     timeline        jsonb not null default '[]',
+    completed_at    timestamptz,
     version         bigint not null default 1,
     created_at      timestamptz not null default now(),
     updated_at      timestamptz not null default now(),
@@ -72,6 +73,7 @@ create table dispatch.delivery (
 create index delivery_courier_idx on dispatch.delivery (courier_id)
     where status in ('assigned', 'picked_up', 'arrived');
 create index delivery_created_idx on dispatch.delivery (created_at desc, id);
+create index delivery_completed_idx on dispatch.delivery (completed_at) where completed_at is not null;
 
 -- A tracking link of a delivery: what a customer holds. Hash only, as for devices.
 create table dispatch.tracking_link (
@@ -166,6 +168,7 @@ begin
        set status = to_status,
            timeline = timeline || jsonb_build_array(jsonb_build_object('status', to_status, 'at',
                to_char(step_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
+           completed_at = case when to_status in ('delivered', 'failed', 'cancelled') then now() end,
            version = version + 1,
            updated_at = now()
      where d.id = delivery and d.status = any (from_statuses)
@@ -182,11 +185,25 @@ end $$;
 
 -- Changes, told to every Directory ------------------------------------------------------------------
 
--- The payload is `table:id`. A Directory reads the row again; a row that is gone is dropped.
+-- Which rows have changed, by transaction. A Directory that holds everything below transaction h reads
+-- the changes with `xid >= h`, reads those rows again (a row that is gone is dropped), and goes on
+-- from `pg_snapshot_xmin(pg_current_snapshot())`: so a lost connection costs a look at this table and
+-- not a reading of everything. The notification only says that there is something to look at.
+create table dispatch.change (
+    id         bigint generated always as identity primary key,
+    xid        xid8 not null default pg_current_xact_id(),
+    tbl        text not null,
+    key        text not null,
+    changed_at timestamptz not null default now()
+);
+create index change_xid_idx on dispatch.change (xid);
+create index change_age_idx on dispatch.change (changed_at);
+
 create function dispatch.tell() returns trigger language plpgsql as $$
 begin
-    perform pg_notify('waylog_directory',
-        tg_table_name || ':' || case when tg_op = 'DELETE' then old.id::text else new.id::text end);
+    insert into dispatch.change (tbl, key)
+    values (tg_table_name, case when tg_op = 'DELETE' then old.id::text else new.id::text end);
+    perform pg_notify('waylog_directory', '');
     return null;
 end $$;
 

@@ -28,6 +28,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod directory;
+pub mod dispatch;
 pub mod domain;
 pub mod http;
 pub mod ingest;

@@ -59,10 +59,17 @@ pub struct HttpConfig {
     pub operator_listen: Option<SocketAddr>,
     pub request_timeout_s: u64,
     pub max_connections: usize,
+    pub cors_origins: Vec<String>,
+    pub trusted_proxies: Vec<ipnet::IpNet>,
 }
 
 impl HttpConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(ConfigError(format!(
+                "http.cors_origins holds origins such as https://shop.example.org, not {origin}"
+            )));
+        }
         match &self.public_url {
             Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
                 Err(ConfigError(format!(
@@ -75,6 +82,14 @@ impl HttpConfig {
             _ => Ok(()),
         }
     }
+}
+
+/// Scheme and host, no path.
+fn is_origin(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '"']))
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::domain::{CourierId, Delivery, DeliveryId, Position, SpeedUnit, UnixMs};
+use super::index::Keyed;
+use crate::domain::{
+    Courier, CourierId, Delivery, DeliveryId, Geofence, GeofenceId, Position, SpeedUnit,
+    UnixMs,
+};
 
 /// SHA-256 of a secret. The secret has at least 128 random bits, so that a plain hash is enough.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -22,7 +26,9 @@ impl Eq for TokenHash {}
 
 impl std::hash::Hash for TokenHash {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
+        // Evenly spread already: a part of it is as good as all of it.
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 
@@ -121,4 +127,60 @@ pub struct Run {
     pub open: Vec<Arc<Delivery>>,
     /// The last stop that was completed.
     pub previous: Option<PreviousStop>,
+}
+
+/// A signed-in browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its number.
+    pub id: Uuid,
+    /// What it may do.
+    pub role: Role,
+    /// Who signed in, for the audit log and for the page's corner.
+    pub name: Box<str>,
+    /// Until when.
+    pub expires_at: UnixMs,
+    /// Its cookie.
+    pub token_hash: TokenHash,
+    /// Signed in with the bootstrap key: a mark of that key.
+    pub admin_mark: Option<TokenHash>,
+}
+
+/// Entries found by a secret's hash and by number.
+macro_rules! secret_entry {
+    ($entry:ident, $hash:ident) => {
+        impl Keyed<TokenHash> for $entry {
+            fn key(&self) -> &TokenHash {
+                &self.$hash
+            }
+        }
+        impl Keyed<Uuid> for $entry {
+            fn key(&self) -> &Uuid {
+                &self.id
+            }
+        }
+    };
+}
+
+secret_entry!(Device, token_hash);
+secret_entry!(Link, token_hash);
+secret_entry!(ApiKey, key_hash);
+secret_entry!(Session, token_hash);
+
+impl Keyed<CourierId> for Courier {
+    fn key(&self) -> &CourierId {
+        &self.id
+    }
+}
+
+impl Keyed<DeliveryId> for Delivery {
+    fn key(&self) -> &DeliveryId {
+        &self.id
+    }
+}
+
+impl Keyed<GeofenceId> for Geofence {
+    fn key(&self) -> &GeofenceId {
+        &self.id
+    }
 }

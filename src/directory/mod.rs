@@ -8,8 +8,16 @@
 //! - Tokens are held as SHA-256 hashes only, here and in `directory.snap`.
 
 mod entries;
+mod index;
+mod rows;
+mod snapshot;
 mod store;
+mod sync;
 mod watched;
 
-pub use entries::{ApiKey, Device, Link, PreviousStop, Role, Run, TokenHash};
+pub use entries::{ApiKey, Device, Link, PreviousStop, Role, Run, Session, TokenHash};
 pub use store::{Change, Directory};
+pub use sync::{CHANGES_KEPT_MS, Filled, Sync, Table};
+
+#[cfg(test)]
+mod tests;

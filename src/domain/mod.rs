@@ -26,7 +26,7 @@ pub use eta::Eta;
 pub use event::{EventPattern, EventType, PatternError};
 pub use fix::Fix;
 pub use fix_batch::FixBatch;
-pub use geofence::{Geofence, GeofenceEvent, Shape};
+pub use geofence::{Geofence, GeofenceEvent, Shape, ShapeError};
 pub use ids::{CourierId, DeliveryId, GeofenceId, IdError};
 pub use position::{Position, PositionError};
 pub use quarantined::Quarantined;

@@ -1,11 +1,34 @@
-//! The router kit: how errors become answers, who may call what, how bodies are read, and how a
+//! The router kit: how errors become answers, who may call what, how bodies, lists and versions are
+//! read, what surrounds every handler, the pages, and the listener.
 //!
 //! Invariant: this is the only place where status codes are chosen for errors.
 
 mod callers;
+mod client_addr;
+mod etag;
+mod forwarded;
+mod guard;
 mod json;
+mod page;
 mod problem;
+mod query;
+mod range;
+mod router;
+mod serve;
+mod static_web;
+mod text;
 
-pub use callers::{AsAdmin, AsAnalyst, AsDevice, AsDispatcher, AsLink, bearer};
-pub use json::ApiJson;
+pub use callers::{
+    AsAdmin, AsAnalyst, AsDevice, AsDispatcher, AsLink, CSRF_HEADER, SESSION_COOKIE, bearer,
+    credential, session_cookie,
+};
+pub use client_addr::ClientAddr;
+pub use etag::{IfMatch, etag};
+pub use json::{ApiBytes, ApiJson};
+pub use page::{MAX_LIMIT, Page, PageQuery};
 pub use problem::Problem;
+pub use query::{ApiPath, ApiQuery};
+pub use router::{Site, assemble, document};
+pub use serve::Listen;
+pub use static_web::DemoFlag;
+pub use text::Text;

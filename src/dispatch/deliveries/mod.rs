@@ -1,0 +1,7 @@
+//! Deliveries: what they are made of (`body.rs`), their SQL (`store.rs`), create, read, replace, list
+//! (`routes.rs`), and the steps they take (`steps.rs`).
+
+pub(super) mod body;
+pub(super) mod routes;
+pub(super) mod steps;
+pub(super) mod store;

@@ -1,0 +1,176 @@
+//! Couriers, devices, deliveries, links, geofences, keys, people: what dispatchers work with, kept in
+//! Postgres. One file a noun: its SQL, its bodies, its routes.
+//!
+//! Invariants:
+//! - A change, its audit entry and its event are one transaction (`write.rs`).
+//! - What was changed is in this process's Directory before the answer is sent.
+//! - A delivery changes its status only by `dispatch.delivery_step`, whoever asks: a dispatcher, the
+//!   courier, or a rule.
+//! - Secrets leave in the answer that creates them and are stored as hashes.
+
+mod api_keys;
+mod couriers;
+mod deliveries;
+mod demo;
+mod devices;
+mod geofences;
+mod idempotency;
+mod links;
+mod me;
+mod onboarding;
+mod sessions;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::{Access, Chance, Passwords, SignInLimits};
+use crate::clock::SharedClock;
+use crate::directory::{Directory, Sync};
+use crate::domain::UnixMs;
+use crate::http::DemoFlag;
+
+/// Between two rounds of what time brings.
+const UPKEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// The slice's service. Cheap to clone.
+#[derive(Clone)]
+pub struct Dispatch {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    sync: Sync,
+    access: Arc<Access>,
+    clock: SharedClock,
+    chance: Chance,
+    passwords: Passwords,
+    sign_in: SignInLimits,
+    public_url: Arc<str>,
+    demo: DemoFlag,
+}
+
+impl Dispatch {
+    /// Works on the database of `pool`, whose Directory `sync` keeps; links begin with `public_url`.
+    #[must_use]
+    pub fn new(
+        pool: PgPool,
+        sync: Sync,
+        access: Arc<Access>,
+        clock: SharedClock,
+        chance: Chance,
+        public_url: Arc<str>,
+    ) -> Self {
+        let passwords = Passwords::new(chance.clone());
+        let sign_in = SignInLimits::default();
+        let demo = DemoFlag::default();
+        let inner = Inner {
+            pool,
+            sync,
+            access,
+            clock,
+            chance,
+            passwords,
+            sign_in,
+            public_url,
+            demo,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// All routes of the slice.
+    pub fn routes(&self) -> OpenApiRouter {
+        OpenApiRouter::new()
+            .routes(routes!(couriers::list, couriers::create))
+            .routes(routes!(
+                couriers::read,
+                couriers::put,
+                couriers::patch,
+                couriers::delete
+            ))
+            .routes(routes!(devices::list, devices::create))
+            .routes(routes!(devices::delete))
+            .routes(routes!(onboarding::create_join_code))
+            .routes(routes!(onboarding::join))
+            .routes(routes!(
+                deliveries::routes::list,
+                deliveries::routes::create
+            ))
+            .routes(routes!(
+                deliveries::routes::read,
+                deliveries::routes::put,
+                deliveries::routes::delete
+            ))
+            .routes(routes!(deliveries::steps::assign))
+            .routes(routes!(deliveries::steps::status))
+            .routes(routes!(links::list, links::create))
+            .routes(routes!(links::delete))
+            .routes(routes!(geofences::list, geofences::create))
+            .routes(routes!(geofences::read, geofences::put, geofences::delete))
+            .routes(routes!(api_keys::list, api_keys::create))
+            .routes(routes!(api_keys::delete))
+            .routes(routes!(me::deliveries))
+            .routes(routes!(me::status))
+            .routes(routes!(me::duty))
+            .routes(routes!(sessions::sign_in, sessions::sign_out))
+            .routes(routes!(sessions::me))
+            .routes(routes!(sessions::create_sign_in_code))
+            .routes(routes!(demo::go))
+            .routes(routes!(demo::read, demo::put, demo::delete))
+            .with_state(self.clone())
+    }
+
+    /// Whether there is a demo, for the pages.
+    #[must_use]
+    pub fn demo_flag(&self) -> DemoFlag {
+        self.inner.demo.clone()
+    }
+
+    /// Does what time brings, until `stop`.
+    ///
+    /// # Errors
+    /// None: a database that is away is tried again.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let upkeep = async {
+            loop {
+                if let Err(error) = self.look_for_demo().await {
+                    tracing::debug!(%error, "cannot look for the demo");
+                }
+                tokio::time::sleep(UPKEEP_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = upkeep => {}
+        }
+        Ok(())
+    }
+
+    fn pool(&self) -> &PgPool {
+        &self.inner.pool
+    }
+
+    fn directory(&self) -> &Directory {
+        self.inner.sync.directory()
+    }
+
+    fn now(&self) -> UnixMs {
+        UnixMs(self.inner.clock.now_ms())
+    }
+
+    /// A link on this installation.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.inner.public_url)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The slice over a real database and a real socket.
