@@ -24,6 +24,7 @@
 
 pub mod access;
 pub mod analytics;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -67,6 +67,12 @@ impl Chance {
         Ok(Self(Arc::new(Mutex::new(rng))))
     }
 
+    /// A generator of its own for somebody else, seeded from this one.
+    #[must_use]
+    pub fn rng(&self) -> StdRng {
+        StdRng::from_seed(self.bytes())
+    }
+
     /// The same secrets every time: for tests alone.
     #[cfg(test)]
     pub(crate) fn seeded(seed: u64) -> Self {

@@ -29,7 +29,6 @@ use crate::config::{Backend, Config};
 use crate::directory::{self, Directory};
 use crate::http;
 use crate::lifecycle::Lifecycle;
-use crate::local_postgres::LocalPostgres;
 use crate::stream::Log;
 use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::telemetry;
@@ -49,16 +48,8 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         let (embedded, owner) = (embedded.clone(), lifecycle.clone());
         tokio::spawn(async move { owner.fail(embedded.failed().await) });
     }
-    let local = match &config.database.url {
-        Some(_) => None,
-        None => Some(LocalPostgres::start(&config.data_dir).await?),
-    };
-    let url = match (&config.database.url, &local) {
-        (Some(url), _) => url.expose().to_owned(),
-        (None, Some(local)) => local.url().to_owned(),
-        (None, None) => unreachable!("a private cluster was started above"),
-    };
-    let pool = database::pool(&config.database, &url)?;
+    let url = config.database.url.as_ref().context("database.url is not set")?;
+    let pool = database::pool(&config.database, url.expose())?;
     let migrated = database::migrate_at_start(&pool).await?;
 
     let directory = Directory::new();
@@ -101,7 +92,7 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     if config.http.operator_listen.is_none() {
         api = api.merge(operator.probes().into());
     }
-    let site = http::Site { uploads, api, access, demo: slices.demo() };
+    let site = http::Site { uploads, api, access, demo: slices.demo_flag() };
     let router = http::assemble(site, &config.http, &config.web, &public_url);
     let serving = listeners.serve(&config.http, router, operator.probes(), &lifecycle);
 
@@ -118,9 +109,6 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         lifecycle.fail(format!("close the log: {error}"));
     }
     pool.close().await;
-    if let Some(local) = local {
-        local.stop().await;
-    }
     Ok(())
 }
 
@@ -155,6 +143,39 @@ fn embedded_options(config: &Config) -> EmbeddedLogOptions {
     options.retention.hard_cap_bytes = settings.hard_cap_gib * GIB;
     options.protected = slices::protected_groups();
     options
+}
+
+/// The HTTP API as a document, from the very routes that are served.
+///
+/// # Errors
+/// If there is no room for the empty log that the routes are made over.
+pub async fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
+    let scratch = std::env::temp_dir().join(format!("waylog-{}", uuid::Uuid::new_v4().simple()));
+    let mut config = Config::defaults()?;
+    config.data_dir.clone_from(&scratch);
+    config.stream.partitions = 1;
+    let clock = SystemClock::shared();
+    let log = open_log(&config, &clock)?;
+    let pool = database::pool(&config.database, "postgres://localhost/nowhere")?;
+    let directory = Directory::new();
+    let sync = directory::Sync::new(pool.clone(), directory.clone(), clock.clone(), scratch.clone());
+    let slices = Slices::build(slices::Ground {
+        config: &config,
+        roles: &Roles::all(),
+        log: log.shared.clone(),
+        directory,
+        access: Access::over(sync.clone(), clock.clone(), None),
+        sync,
+        clock,
+        pool,
+        chance: Chance::from_system()?,
+        public_url: "http://localhost".into(),
+    })?;
+    let (uploads, api) = slices.routes(log.shared.clone());
+    let document = http::document(uploads.into_openapi(), api.into_openapi());
+    log.shared.close().await?;
+    std::fs::remove_dir_all(&scratch)?;
+    Ok(document)
 }
 
 /// Brings the database to this version's schema, for `waylog migrate`.

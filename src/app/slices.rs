@@ -15,6 +15,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::directory::{self, Directory};
 use crate::dispatch::Dispatch;
+use crate::http::DemoFlag;
 use crate::ingest::Ingest;
 use crate::lifecycle::Lifecycle;
 use crate::live_map::{self, LiveMap};
@@ -181,6 +182,11 @@ impl Slices {
     pub(super) fn routes(&self, log: Arc<dyn Log>) -> (OpenApiRouter, OpenApiRouter) {
         let uploads = self.ingest.as_ref().map_or_else(OpenApiRouter::new, Ingest::routes);
         (uploads, self.api(log))
+    }
+
+    /// Whether the pages show the strip of the demo.
+    pub(super) fn demo_flag(&self) -> DemoFlag {
+        self.dispatch.as_ref().map(Dispatch::demo_flag).unwrap_or_default()
     }
 
     fn api(&self, log: Arc<dyn Log>) -> OpenApiRouter {

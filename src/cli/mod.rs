@@ -121,7 +121,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Migrate => block_on(migrate::run(load()?)),
         Command::CheckConfig => check_config::run(&load()?),
-        Command::Openapi => openapi::run(),
+        Command::Openapi => block_on(openapi::run()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "waylog", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::app;
 
-pub(super) fn run() -> anyhow::Result<ExitCode> {
-    println!("{}", app::openapi()?.to_pretty_json()?);
+pub(super) async fn run() -> anyhow::Result<ExitCode> {
+    println!("{}", app::openapi().await?.to_pretty_json()?);
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+
 
 use super::*;
 use crate::clock::{Clock, SystemClock};

@@ -62,7 +62,11 @@ fn apply(live: &LiveMap, holders: &mut Holders, change: Change) {
             live.tracks().wake_courier(id.as_str());
         }
         Change::Link(id) => live.tracks().wake_link(&id),
-        Change::ApiKey(_) => live.hub().wake_all(),
+        Change::ApiKey(_) | Change::Session(_) => live.hub().wake_all(),
+        Change::Erased(id) => {
+            live.state().forget(&id);
+            live.tracks().wake_courier(id.as_str());
+        }
         Change::Device(_) | Change::Geofence(_) => {}
         Change::Everything => everything(live, holders),
     }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::judge::{Bench, JudgedPartition};
 use super::store::{Flushed, GROUP, Store};
 use crate::clock::SharedClock;
+use crate::domain::EventType;
 use crate::stream::{
     CommitError, Consumer, Log, LogError, Offset, Partition, PollError, SeekTo, StartOffsets,
     StreamEvent, TOPIC_DELIVERY_LOCATION,
@@ -111,8 +112,11 @@ impl Reader {
             match polled {
                 Ok(StreamEvent::Idle) => break,
                 Ok(event) => self.take(event).await,
+                // The backend has raised the alarm, and serves the other partitions.
+                Err(error @ PollError::Damaged { .. }) => tracing::error!(%error),
                 Err(error) => {
-                    self.complain(&error).await;
+                    tracing::warn!(%error, "notifications cannot read the log");
+                    pause(&self.stop, PAUSES[2]).await;
                     break;
                 }
             }
@@ -158,11 +162,13 @@ impl Reader {
 
     /// Takes over a partition that starts at `at`, with what the store knows about it.
     async fn begin(&mut self, partition: Partition, at: Offset) {
-        let Some(loaded) = self
-            .insist(async |r| r.store.load(partition, at).await)
-            .await
-        else {
-            return;
+        let mut patience = Patience::new(&self.stop);
+        let loaded = loop {
+            match self.store.load(partition, at).await {
+                Ok(loaded) => break loaded,
+                Err(error) if patience.again(&error).await => {}
+                Err(_) => return,
+            }
         };
         let mut reading_from = at;
         if loaded.next != at {
@@ -199,14 +205,7 @@ impl Reader {
             if chosen.is_empty() {
                 return;
             }
-            let flush = async |r: &Self| {
-                let writes: Vec<_> = chosen
-                    .iter()
-                    .filter_map(|p| Some(r.partitions.get(p)?.to_write()))
-                    .collect();
-                r.store.flush(&writes).await
-            };
-            match self.insist(flush).await {
+            match self.flush(&chosen).await {
                 None => return,
                 Some(Flushed::Written(events)) => return self.written(&chosen, &events).await,
                 Some(Flushed::Overtaken(lost)) => self.begin_again(&lost).await,
@@ -214,7 +213,23 @@ impl Reader {
         }
     }
 
-    async fn written(&mut self, chosen: &[Partition], events: &[crate::domain::EventType]) {
+    /// One transaction, as often as it takes; `None` if the process stops before it is in.
+    async fn flush(&self, chosen: &[Partition]) -> Option<Flushed> {
+        let writes: Vec<_> = chosen
+            .iter()
+            .filter_map(|p| Some(self.partitions.get(p)?.to_write()))
+            .collect();
+        let mut patience = Patience::new(&self.stop);
+        loop {
+            match self.store.flush(&writes).await {
+                Ok(flushed) => return Some(flushed),
+                Err(error) if patience.again(&error).await => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn written(&mut self, chosen: &[Partition], events: &[EventType]) {
         for event in events {
             counter!(NOTIFICATIONS_EVENTS, "type" => event.as_str()).increment(1);
         }
@@ -242,35 +257,38 @@ impl Reader {
         }
     }
 
-    /// Does `work` until Postgres takes it; `None` if the process stops before.
-    async fn insist<T>(&self, work: impl AsyncFn(&Self) -> sqlx::Result<T>) -> Option<T> {
-        for attempt in 0_usize.. {
-            match work(self).await {
-                Ok(done) => return Some(done),
-                Err(error) if attempt == 0 => {
-                    tracing::warn!(%error, "notifications wait for the database");
-                }
-                Err(error) => tracing::debug!(%error, "notifications still wait for the database"),
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => return None,
-                () = tokio::time::sleep(PAUSES[attempt.min(PAUSES.len() - 1)]) => {}
-            }
-        }
-        None
-    }
-
-    async fn complain(&self, error: &PollError) {
-        tracing::warn!(%error, "notifications cannot read the log");
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(PAUSES[2]) => {}
-        }
-    }
-
     async fn leave(mut self) {
         self.write(true).await;
         self.consumer.close(CLOSE_WITHIN).await;
+    }
+}
+
+/// How long to wait for Postgres, try after try.
+struct Patience<'a> {
+    stop: &'a CancellationToken,
+    tries: usize,
+}
+
+impl<'a> Patience<'a> {
+    fn new(stop: &'a CancellationToken) -> Self {
+        Self { stop, tries: 0 }
+    }
+
+    /// Waits after a failure; answers false when the process stops instead.
+    async fn again(&mut self, error: &sqlx::Error) -> bool {
+        if self.tries == 0 {
+            tracing::warn!(%error, "notifications wait for the database");
+        }
+        pause(self.stop, PAUSES[self.tries.min(PAUSES.len() - 1)]).await;
+        self.tries += 1;
+        !self.stop.is_cancelled()
+    }
+}
+
+async fn pause(stop: &CancellationToken, time: Duration) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
     }
 }
 

@@ -115,7 +115,7 @@ impl StartOffsets for FromCommitted {
 
 /// A member of a group, or a groupless reader.
 #[async_trait]
-pub trait Consumer: Send + 'static {
+pub trait Consumer: Send + Sync + 'static {
     /// Waits at most `timeout` for the next event. Cancel-safe: a dropped poll loses nothing.
     async fn poll(&mut self, timeout: Duration) -> Result<StreamEvent, PollError>;
 

@@ -13,13 +13,41 @@ use crate::support::server::{ADMIN_KEY, Server, Setup};
 
 /// Name, path, and the expression that is true when the page shows what it is for.
 const PAGES: [(&str, &str, &str); 7] = [
-    ("fleet", "/", "window.__waylog?.mapReady && document.querySelectorAll('[role=tab]').length > 0"),
-    ("trips", "/trips", "document.querySelector('h1, h2, [role=heading]')"),
-    ("stream", "/stream", "document.body.innerText.includes('delivery-location')"),
-    ("events", "/events", "document.querySelector('h1, h2, [role=heading]')"),
-    ("docs", "/docs", "document.body.innerText.includes('/v1/deliveries')"),
-    ("styleguide", "/styleguide", "document.querySelector('h1, h2')"),
-    ("not-found", "/no-such-page", "document.querySelector('h1, h2, p')"),
+    (
+        "fleet",
+        "/",
+        "window.__waylog?.mapReady && document.querySelectorAll('[role=tab]').length > 0",
+    ),
+    (
+        "trips",
+        "/trips",
+        "document.querySelector('h1, h2, [role=heading]')",
+    ),
+    (
+        "stream",
+        "/stream",
+        "document.body.innerText.includes('delivery-location')",
+    ),
+    (
+        "events",
+        "/events",
+        "document.querySelector('h1, h2, [role=heading]')",
+    ),
+    (
+        "docs",
+        "/docs",
+        "document.body.innerText.includes('/v1/deliveries')",
+    ),
+    (
+        "styleguide",
+        "/styleguide",
+        "document.querySelector('h1, h2')",
+    ),
+    (
+        "not-found",
+        "/no-such-page",
+        "document.querySelector('h1, h2, p')",
+    ),
 ];
 
 async fn shows(browser: &Browser, name: &str, truth: &str) {
@@ -41,11 +69,24 @@ async fn keep(browser: &Browser, name: &str) {
 }
 
 async fn sign_in(browser: &Browser, server: &Server) {
-    browser.client.goto(&format!("{}/sign-in", server.url)).await.expect("opens");
+    browser
+        .client
+        .goto(&format!("{}/sign-in", server.url))
+        .await
+        .expect("opens");
     let field = Locator::Css("input[name=key]");
-    let field = browser.client.wait().for_element(field).await.expect("the form");
+    let field = browser
+        .client
+        .wait()
+        .for_element(field)
+        .await
+        .expect("the form");
     field.send_keys(ADMIN_KEY).await.expect("typed");
-    let button = browser.client.find(Locator::Css("button[type=submit]")).await.expect("a button");
+    let button = browser
+        .client
+        .find(Locator::Css("button[type=submit]"))
+        .await
+        .expect("a button");
     button.click().await.expect("clicked");
     eventually("to be signed in", || async {
         let url = browser.client.current_url().await.ok()?;
@@ -61,7 +102,14 @@ async fn every_page_works_and_looks_as_kept() {
     let server = setup.start().await;
     let state = setup.data.join("simulate");
     let args = [
-        "simulate", "--couriers", "60", "--history", "1", "--url", &server.url, "--state",
+        "simulate",
+        "--couriers",
+        "60",
+        "--history",
+        "1",
+        "--url",
+        &server.url,
+        "--state",
         state.to_str().expect("UTF-8"),
     ];
     let mut simulator = setup
@@ -72,7 +120,9 @@ async fn every_page_works_and_looks_as_kept() {
         .expect("the simulator starts");
     let demo = eventually("the simulator's first delivery", || async {
         let (status, demo) = server.admin(reqwest::Method::GET, "/v1/demo", None).await;
-        (status == 200).then(|| demo["tracking_url"].as_str().map(str::to_owned)).flatten()
+        (status == 200)
+            .then(|| demo["tracking_url"].as_str().map(str::to_owned))
+            .flatten()
     })
     .await;
 
@@ -80,14 +130,32 @@ async fn every_page_works_and_looks_as_kept() {
         for (size, width, height) in [("desktop", 1440, 900), ("phone", 390, 844)] {
             let browser = Browser::open(width, height, dark).await;
             browser.client.goto(&demo).await.expect("opens");
-            shows(&browser, "customer", "window.__waylog?.mapReady && window.__waylog.courier").await;
+            shows(
+                &browser,
+                "customer",
+                "window.__waylog?.mapReady && window.__waylog.courier",
+            )
+            .await;
             keep(&browser, &format!("customer-{theme}-{size}")).await;
-            browser.client.goto(&format!("{}/sign-in", server.url)).await.expect("opens");
-            shows(&browser, "sign-in", "document.querySelector('input[name=key]')").await;
+            browser
+                .client
+                .goto(&format!("{}/sign-in", server.url))
+                .await
+                .expect("opens");
+            shows(
+                &browser,
+                "sign-in",
+                "document.querySelector('input[name=key]')",
+            )
+            .await;
             keep(&browser, &format!("sign-in-{theme}-{size}")).await;
             sign_in(&browser, &server).await;
             for (name, path, truth) in PAGES {
-                browser.client.goto(&format!("{}{path}", server.url)).await.expect("opens");
+                browser
+                    .client
+                    .goto(&format!("{}{path}", server.url))
+                    .await
+                    .expect("opens");
                 shows(&browser, name, truth).await;
                 keep(&browser, &format!("{name}-{theme}-{size}")).await;
             }

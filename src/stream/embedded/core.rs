@@ -65,10 +65,14 @@ impl Core {
     /// Waits until the log is poisoned.
     pub(super) async fn failed(&self) -> Arc<str> {
         let mut failure = self.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(reason) => reason.as_deref().unwrap_or("unknown").into(),
-            // The sender lives as long as `self`.
-            Err(_) => std::future::pending().await,
+        loop {
+            if let Some(reason) = failure.borrow_and_update().clone() {
+                return reason;
+            }
+            if failure.changed().await.is_err() {
+                // The sender lives as long as `self`.
+                std::future::pending::<()>().await;
+            }
         }
     }
 
