@@ -1,13 +1,14 @@
 /** What happened, with the evidence on the map; and who was told, and whether it arrived. */
 import { For, Match, Show, Switch, createEffect, createSignal, onCleanup, onMount, type JSX } from 'solid-js';
 import { clockSeconds, dateTime, distance, t, type Key } from '../i18n';
-import { get, type Page } from '../net/api';
+import type { Delivery, Geofence } from '../fleet/types';
+import { get, id, type Page } from '../net/api';
 import { load } from '../ui/load';
 import { View } from '../ui/View';
 import { VirtualList } from '../ui/VirtualList';
 import type { EvidenceMap } from './EvidenceMap';
 import { Webhooks } from './Webhooks';
-import type { WaylogEvent } from './types';
+import type { Subject, WaylogEvent } from './types';
 
 const EVERY_MS = 5_000;
 const PAGE = 200;
@@ -48,12 +49,12 @@ export function EventsPage(): JSX.Element {
 
 function Events(): JSX.Element {
   const [family, setFamily] = createSignal<string>('');
+  const [about, setAbout] = createSignal<'courier' | 'delivery'>('courier');
   const [subject, setSubject] = createSignal('');
   const [chosen, setChosen] = createSignal<WaylogEvent>();
   const events = load(
-    () => ({ family: family(), subject: subject() }),
-    async ({ family: kind, subject: who }, signal) => {
-      const filter = who.startsWith('d') ? { delivery: who } : { courier: who };
+    () => ({ family: family(), [about()]: subject() }),
+    async ({ family: kind, ...filter }, signal) => {
       const page = await get<Page<WaylogEvent>>('/v1/events', { ...filter, type: kind && `${kind}.*`, order: 'desc', limit: PAGE }, signal);
       return page.items;
     },
@@ -62,7 +63,13 @@ function Events(): JSX.Element {
   return (
     <>
       <header class="filters">
-        <input class="input" type="search" placeholder={t('events.search')} aria-label={t('events.search')} onChange={(event) => setSubject(event.currentTarget.value.trim())} />
+        <div class="row">
+          <select class="select" aria-label={t('events.about')} onChange={(event) => setAbout(event.currentTarget.value as 'courier' | 'delivery')}>
+            <option value="courier">{t('deliveries.courier')}</option>
+            <option value="delivery">{t('events.delivery')}</option>
+          </select>
+          <input class="input grow" type="search" placeholder={t('events.search')} aria-label={t('events.search')} onChange={(event) => setSubject(event.currentTarget.value.trim())} />
+        </div>
         <div class="chips" role="group" aria-label={t('events.kinds')}>
           <For each={FAMILIES}>{(one) => <button type="button" class="chip" aria-pressed={family() === one} onClick={() => setFamily(one)}>{t(`events.family_${one || 'all'}` as Key)}</button>}</For>
         </div>
@@ -105,7 +112,8 @@ function EvidencePanel(props: { event: WaylogEvent | undefined }): JSX.Element {
     }
   });
   onCleanup(() => map()?.close());
-  createEffect(() => map()?.show(props.event));
+  const subject = load(() => props.event, subjectOf);
+  createEffect(() => map()?.show(props.event, subject.value()));
   return (
     <div class="evidence-view">
       <div class="map-area">
@@ -124,9 +132,9 @@ function EvidencePanel(props: { event: WaylogEvent | undefined }): JSX.Element {
             <Show when={event().evidence?.fixes?.length}>
               <div class="table-scroll" tabindex="0">
                 <table class="table">
-                  <thead><tr><th>{t('events.fix_time')}</th><th class="number">{t('events.accuracy')}</th></tr></thead>
+                  <thead><tr><th>{t('events.fix_time')}</th><th class="number">{t('events.accuracy')}</th><th class="number">{t('events.distance')}</th></tr></thead>
                   <tbody>
-                    <For each={event().evidence?.fixes}>{(fix) => <tr><td>{clockSeconds(typeof fix.fix_time === 'number' ? fix.fix_time : Date.parse(fix.fix_time))}</td><td class="number">{fix.accuracy_m == null ? '–' : distance(fix.accuracy_m)}</td></tr>}</For>
+                    <For each={event().evidence?.fixes}>{(fix) => <tr><td>{clockSeconds(Date.parse(fix.at))}</td><td class="number">{fix.accuracy_m == null ? '–' : distance(fix.accuracy_m)}</td><td class="number">{fix.distance_m == null ? '–' : distance(fix.distance_m)}</td></tr>}</For>
                   </tbody>
                 </table>
               </div>
@@ -136,6 +144,20 @@ function EvidencePanel(props: { event: WaylogEvent | undefined }): JSX.Element {
       </Show>
     </div>
   );
+}
+
+/** Where the stop or the fence is that an event is about; nothing where it is gone meanwhile. */
+async function subjectOf(event: WaylogEvent, signal: AbortSignal): Promise<Subject> {
+  const absent = (): undefined => undefined;
+  if (event.geofence_id) {
+    const fence = await get<Geofence>(`/v1/geofences/${id(event.geofence_id)}`, undefined, signal).catch(absent);
+    return fence ? { fence } : {};
+  }
+  if (event.delivery_id && event.evidence?.radius_m) {
+    const delivery = await get<Delivery>(`/v1/deliveries/${id(event.delivery_id)}`, undefined, signal).catch(absent);
+    return delivery ? { stop: delivery.dropoff } : {};
+  }
+  return {};
 }
 
 /** The plain values of the evidence, with units read from their names. */

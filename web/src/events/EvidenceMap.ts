@@ -6,7 +6,7 @@ import { createMap, type WaylogMap } from '../map/createMap';
 import { markerElement } from '../map/markers';
 import { circleRing } from '../map/shapes';
 import { FIRST_LABEL, REGULAR } from '../map/style';
-import type { WaylogEvent } from './types';
+import type { Subject, WaylogEvent } from './types';
 
 const EMPTY: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
 
@@ -31,20 +31,23 @@ export class EvidenceMap {
     return evidence;
   }
 
-  show(event: WaylogEvent | undefined): void {
+  show(event: WaylogEvent | undefined, subject: Subject = {}): void {
     const fixes = event?.evidence?.fixes ?? [];
-    const radius = Number(event?.evidence?.radius_m);
-    const centre = event?.evidence?.target as { lat: number; lon: number } | undefined;
+    const radius = event?.evidence?.radius_m ?? 0;
+    const { stop, fence } = subject;
     const features: GeoJSON.Feature[] = fixes.map((fix) => ({
       type: 'Feature',
-      properties: { kind: 'fix', label: clockSeconds(typeof fix.fix_time === 'number' ? fix.fix_time : Date.parse(fix.fix_time)) },
+      properties: { kind: 'fix', label: clockSeconds(Date.parse(fix.at)) },
       geometry: { type: 'Point', coordinates: [fix.lon, fix.lat] },
     }));
     if (fixes.length > 1) features.push({ type: 'Feature', properties: { kind: 'between' }, geometry: { type: 'LineString', coordinates: fixes.map((fix) => [fix.lon, fix.lat]) } });
-    if (centre && radius > 0) features.push({ type: 'Feature', properties: { kind: 'reach' }, geometry: { type: 'Polygon', coordinates: [circleRing(centre.lat, centre.lon, radius)] } });
+    const zone = (geometry: GeoJSON.Polygon): number => features.push({ type: 'Feature', properties: { kind: 'reach' }, geometry });
+    if (stop && radius > 0) zone({ type: 'Polygon', coordinates: [circleRing(stop.lat, stop.lon, radius)] });
+    if (fence?.circle) zone({ type: 'Polygon', coordinates: [circleRing(fence.circle.lat, fence.circle.lon, fence.circle.radius_m)] });
+    if (fence?.polygon) zone(fence.polygon);
     this.data = { type: 'FeatureCollection', features };
     this.view.map.getSource<GeoJSONSource>('evidence')?.setData(this.data);
-    const place = centre ?? event?.position;
+    const place = stop ?? event?.position;
     if (!place) {
       this.marker.remove();
       return;

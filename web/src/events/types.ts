@@ -1,5 +1,5 @@
 /** Events and webhooks as the API tells them. */
-import type { Position } from '../fleet/types';
+import type { Geofence } from '../fleet/types';
 
 export interface WaylogEvent {
   id: string;
@@ -15,8 +15,27 @@ export interface WaylogEvent {
 export interface Evidence {
   rule?: string;
   version?: number;
-  fixes?: Pick<Position, 'lat' | 'lon' | 'fix_time' | 'accuracy_m'>[];
+  /** Radius of the zone that was judged by. */
+  radius_m?: number;
+  /** Newest first. */
+  fixes?: EvidenceFix[];
   [measure: string]: unknown;
+}
+
+export interface EvidenceFix {
+  at: string;
+  lat: number;
+  lon: number;
+  accuracy_m?: number | null;
+  /** To what the rule watches; negative inside a fence. */
+  distance_m?: number | null;
+}
+
+/** What an event is about, for the map. */
+export interface Subject {
+  /** The stop that was approached or reached. */
+  stop?: { lat: number; lon: number };
+  fence?: Pick<Geofence, 'circle' | 'polygon'>;
 }
 
 export interface Webhook {

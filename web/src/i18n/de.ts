@@ -324,7 +324,7 @@ const de: Dictionary = {
   'stream.rate': 'Einträge/s',
   'stream.size': 'Größe',
 
-  'events.search': 'Kennung von Kurier oder Lieferung',
+  'events.search': 'Kennung',
   'events.kinds': 'Arten',
   'events.family_all': 'Alle',
   'events.family_delivery': 'Lieferungen',
@@ -451,6 +451,10 @@ const de: Dictionary = {
   'webhooks.test_failed': 'Der Test kam nicht an: {why}',
 
   'event.webhook.test': 'Test',
+
+  'events.about': 'Über',
+  'events.delivery': 'Lieferung',
+  'events.distance': 'Abstand',
 };
 
 export default de;

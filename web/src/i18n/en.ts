@@ -322,7 +322,7 @@ const en = {
   'stream.rate': 'Records/s',
   'stream.size': 'Size',
 
-  'events.search': 'Courier or delivery id',
+  'events.search': 'Id',
   'events.kinds': 'Kinds',
   'events.family_all': 'All',
   'events.family_delivery': 'Deliveries',
@@ -449,6 +449,10 @@ const en = {
   'webhooks.test_failed': 'The test did not arrive: {why}',
 
   'event.webhook.test': 'Test',
+
+  'events.about': 'About',
+  'events.delivery': 'Delivery',
+  'events.distance': 'Distance',
 } as const;
 
 export type Key = keyof typeof en;
