@@ -23,20 +23,33 @@ pub(super) struct EventQuery {
     courier: Option<String>,
     /// Only about this delivery.
     delivery: Option<String>,
-    /// Only of this type, as in `geofence.enter`.
+    /// Only of this type, as in `geofence.enter`, or of this group, as in `geofence.*`.
     #[serde(rename = "type")]
     kind: Option<String>,
+    /// `asc` (usual) reads on from the oldest, `desc` back from the newest.
+    #[serde(default)]
+    #[param(inline)]
+    order: Order,
     /// Most items, 1 to 1000.
     limit: Option<i64>,
+}
+
+/// Which way is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    #[default]
+    Asc,
+    Desc,
 }
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventPage {
-    /// Oldest first.
+    /// Oldest first, unless asked for otherwise.
     items: Vec<Event>,
-    /// Give it as `after` to read on. It is there as soon as there is one event, also on the last
-    /// page, so that a reader can come back for what happens later.
+    /// Give it as `after` to read on. Reading on from the oldest, it is there as soon as there is one
+    /// event, also on the last page, so that a reader can come back for what happens later.
     next_cursor: Option<String>,
 }
 
@@ -52,6 +65,13 @@ impl Place {
         Self {
             xid: "0".into(),
             id: 0,
+        }
+    }
+
+    fn end() -> Self {
+        Self {
+            xid: u64::MAX.to_string(),
+            id: i64::MAX,
         }
     }
 
@@ -82,22 +102,29 @@ pub(super) async fn list(
     let limit = page_size(query.limit)?;
     let after = match query.after.as_deref().or(query.cursor.as_deref()) {
         Some(text) => place(&api, text).await?,
+        None if query.order == Order::Desc => Place::end(),
         None => Place::start(),
     };
+    let (beyond, direction) = match query.order {
+        Order::Asc => (">", "asc"),
+        Order::Desc => ("<", "desc"),
+    };
+    let group = query.kind.as_deref().and_then(|kind| kind.strip_suffix('*'));
     // Only what lies before every transaction that still runs: later nothing can come in between.
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "select {EVENT_COLUMNS}, e.xid::text as xid from public.event e
-          where (e.xid, e.id) > ($1::xid8, $2) and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+          where (e.xid, e.id) {beyond} ($1::xid8, $2) and e.xid < pg_snapshot_xmin(pg_current_snapshot())
             and ($3::text is null or e.courier_id = $3)
             and ($4::text is null or e.delivery_id = $4)
-            and ($5::text is null or e.type = $5)
-          order by e.xid, e.id limit $6"
+            and ($5::text is null or e.type = $5 or starts_with(e.type, $6))
+          order by e.xid {direction}, e.id {direction} limit $7"
     )))
     .bind(&after.xid)
     .bind(after.id)
     .bind(query.courier)
     .bind(query.delivery)
-    .bind(query.kind)
+    .bind(query.kind.as_deref())
+    .bind(group)
     .bind(limit)
     .fetch_all(&api.pool)
     .await?;
@@ -109,7 +136,12 @@ pub(super) async fn list(
         None => after,
     };
     let items: Result<Vec<Event>, _> = rows.iter().map(Event::from_row).collect();
-    let next_cursor = (last != Place::start()).then(|| last.to_cursor());
+    let full = i64::try_from(rows.len()).is_ok_and(|read| read == limit);
+    let more = match query.order {
+        Order::Asc => last != Place::start(),
+        Order::Desc => full,
+    };
+    let next_cursor = more.then(|| last.to_cursor());
     Ok(Json(EventPage {
         items: items?,
         next_cursor,
