@@ -5,6 +5,8 @@
 
 pub mod metrics;
 
+use std::io::IsTerminal;
+
 use ::metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -22,6 +24,7 @@ pub fn init_logging(config: &TelemetryConfig) {
     let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = if config.format == "json" {
         builder.json().try_init()

@@ -86,7 +86,7 @@ impl Setup {
         let server = Server {
             url,
             child,
-            http: reqwest::Client::new(),
+            http: http_client(),
         };
         eventually("the server to be ready", || async {
             let answer = server
@@ -100,6 +100,13 @@ impl Setup {
         .await;
         server
     }
+}
+
+/// A client that speaks plain HTTP; reqwest wants to know whose TLS it would use all the same.
+fn http_client() -> reqwest::Client {
+    // Only the first call in a process counts, and all are the same.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::new()
 }
 
 fn open_to_others(path: &Path) {
