@@ -1,7 +1,9 @@
 //! The open log: its start, its stop, and the seam that the rest of Waylog sees.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -186,6 +188,7 @@ pub(super) fn open_state(
     let lock = lock(&*storage, &dir)?;
     let meta = read_or_create_meta(&*storage, &options, clock.now_us())?;
     let offsets = CommittedOffsets::open(Arc::clone(&storage), dir.join(GROUPS_DIR))?;
+    storage.sync_dir(&dir).map_err(|e| io_error("sync", &dir, e))?;
     let core = Arc::new(Core::new(storage, clock, options, meta.uuid));
     let total: u32 = meta.topics.iter().map(|topic| topic.partitions).sum();
     let ring_bytes = core.options.ring_bytes / total.max(1) as usize;
@@ -229,7 +232,7 @@ pub(super) fn open_state(
     })
 }
 
-fn lock(storage: &dyn Storage, dir: &std::path::Path) -> Result<Box<dyn StorageLock>, LogError> {
+fn lock(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn StorageLock>, LogError> {
     let path = dir.join(LOCK_FILE);
     storage.lock(&path).map_err(|error| match error {
         LockError::Held(holder) => LogError::Refused(format!(
@@ -277,6 +280,9 @@ fn read_or_create_meta(
     };
     let before = meta.clone();
     meta.add_topics(&options.topics, dir)?;
+    if before.topics.is_empty() {
+        sync_parents(storage, dir)?;
+    }
     if meta != before || meta.topics.iter().any(|topic| !topic.ready) {
         meta.write(storage, dir).map_err(io)?;
         for topic in meta.topics.iter_mut().filter(|topic| !topic.ready) {
@@ -297,6 +303,20 @@ fn read_or_create_meta(
         meta.write(storage, dir).map_err(io)?;
     }
     Ok(meta)
+}
+
+/// Makes the way to a new log durable: the folders above it may be as new as the log.
+fn sync_parents(storage: &dyn Storage, dir: &Path) -> Result<(), LogError> {
+    for parent in dir.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match storage.sync_dir(parent) {
+            Ok(()) => {}
+            // A folder that we may not even open is not one that we have made.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            Err(error) => return Err(io_error("sync", parent, error)),
+        }
+    }
+    Ok(())
 }
 
 fn open_partition(

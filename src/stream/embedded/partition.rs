@@ -319,7 +319,17 @@ pub(super) struct Ticket {
 impl Ticket {
     /// Waits until the group's fate is known.
     pub(super) async fn wait(self) -> Result<Range<Offset>, AppendError> {
-        match self.group.wait().await {
+        self.answer(self.group.wait().await)
+    }
+
+    /// The group's fate, if it is known already.
+    #[cfg(test)]
+    pub(super) fn poll_now(&self) -> Option<Result<Range<Offset>, AppendError>> {
+        self.group.get().map(|fate| self.answer(fate))
+    }
+
+    fn answer(&self, fate: &GroupFate) -> Result<Range<Offset>, AppendError> {
+        match fate {
             GroupFate::Durable(base) => {
                 let first = Offset(*base).advance(u64::from(self.first));
                 Ok(first..first.advance(u64::from(self.count)))

@@ -111,7 +111,7 @@ impl Writer {
         if self.core.failure().is_some() {
             return false;
         }
-        if self.partition.roll_due.swap(false, Ordering::AcqRel) && self.has_frames() {
+        if self.partition.roll_due.swap(false, Ordering::AcqRel) && self.has_records() {
             self.roll_for_retention();
         }
         let Some(group) = self.partition.take_pending(&mut self.spare) else {
@@ -325,16 +325,7 @@ impl Writer {
         let needed = SEGMENT_HEADER_LEN + frame_len;
         let prepared = self.next_file(needed)?;
         let partition = &self.partition;
-        let header = SegmentHeader {
-            base_offset: self.tail.next_offset,
-            prev_base_offset: self.active.base(),
-            prev_end_offset: self.tail.next_offset,
-            prev_end_pos: self.tail.pos,
-            prev_last_crc: self.tail.last_crc,
-            created_ts_us: self.core.clock.now_us(),
-            prev_max_timestamp_ms: self.tail.max_timestamp_ms,
-            ..self.active.header.clone()
-        };
+        let header = self.next_header();
         let path = segment_path(&partition.dir, header.base_offset);
         if let Err(error) = self.name_segment(&prepared, &header, &path) {
             discard(&self.core, &prepared);
@@ -350,8 +341,17 @@ impl Writer {
             SEGMENT_HEADER_LEN,
             len,
         ));
-        self.trim_active();
-        partition.segments.write().push(Arc::clone(&next));
+        {
+            let mut segments = partition.segments.write();
+            if self.has_records() {
+                self.trim_active();
+            } else {
+                // The new file has taken its name.
+                self.core.budget.release(self.active.allocated());
+                segments.pop();
+            }
+            segments.push(Arc::clone(&next));
+        }
         self.active = next;
         self.tail.pos = SEGMENT_HEADER_LEN;
         self.tail.last_crc = 0;
@@ -359,6 +359,27 @@ impl Writer {
         self.checkpoint.synced_offset = self.tail.next_offset;
         self.request_checkpoint();
         Ok(())
+    }
+
+    /// The header of the segment that comes next. One that holds no record is replaced, since its
+    /// name would be the same: the new one then follows what that one followed.
+    fn next_header(&self) -> SegmentHeader {
+        let created_ts_us = self.core.clock.now_us();
+        let active = &self.active.header;
+        if !self.has_records() {
+            return SegmentHeader { created_ts_us, ..active.clone() };
+        }
+        SegmentHeader {
+            log: active.log,
+            partition: active.partition,
+            base_offset: self.tail.next_offset,
+            prev_base_offset: active.base_offset,
+            prev_end_offset: self.tail.next_offset,
+            prev_end_pos: self.tail.pos,
+            prev_last_crc: self.tail.last_crc,
+            created_ts_us,
+            prev_max_timestamp_ms: self.tail.max_timestamp_ms,
+        }
     }
 
     /// Makes a prepared file the segment that `header` describes; Ok means durable.
@@ -440,8 +461,9 @@ impl Writer {
         }
     }
 
-    fn has_frames(&self) -> bool {
-        self.tail.pos > SEGMENT_HEADER_LEN
+    /// Whether the newest segment holds a record; it may hold marker frames only.
+    fn has_records(&self) -> bool {
+        self.tail.next_offset > self.active.base()
     }
 
     fn classify(&self, verb: &str, path: &Path, error: &io::Error) -> WriteError {

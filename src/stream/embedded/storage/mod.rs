@@ -7,6 +7,8 @@
 //! - after a failed sync nothing is known about the bytes since the last one that succeeded.
 
 mod disk;
+#[cfg(test)]
+pub(crate) mod sim;
 
 use std::io;
 use std::path::Path;

@@ -1,3 +1,4 @@
 //! Tests of the embedded backend as a whole.
 
+mod crash;
 mod seam;
