@@ -36,6 +36,7 @@ pub mod ingest;
 pub mod lifecycle;
 pub mod live_map;
 pub mod notifications;
+pub mod local_postgres;
 pub mod roads;
 pub mod stream;
 pub mod telemetry;

@@ -212,6 +212,11 @@ impl Courier {
         matches!(self.doing, Doing::AtShop { until_ms: None })
     }
 
+    /// How many runs are done.
+    pub(super) fn runs(&self) -> u32 {
+        self.runs
+    }
+
     /// Sends off a courier that stands by.
     pub(super) fn send_off(&mut self, now_ms: i64) {
         if self.stands_by() {

@@ -110,8 +110,12 @@ impl Fleet {
         {
             return;
         }
-        let mut relays = self.couriers.iter_mut().take(RELAYS);
-        if let Some(courier) = relays.find(|courier| courier.stands_by()) {
+        let relays = self.couriers.iter_mut().take(RELAYS);
+        // Everybody has a turn.
+        let next = relays
+            .filter(|courier| courier.stands_by())
+            .min_by_key(|courier| courier.runs());
+        if let Some(courier) = next {
             courier.send_off(now_ms);
         }
     }
