@@ -79,12 +79,6 @@ impl Chance {
         Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
     }
 
-    /// Another generator, for what is chance but no secret: jitter, samples.
-    #[must_use]
-    pub fn rng(&self) -> StdRng {
-        StdRng::from_rng(&mut *self.0.lock())
-    }
-
     /// A new secret.
     #[must_use]
     pub fn issue(&self, kind: SecretKind) -> IssuedSecret {
