@@ -18,6 +18,7 @@ mod idempotency;
 mod links;
 mod me;
 mod onboarding;
+mod run;
 mod sessions;
 mod write;
 
@@ -96,6 +97,7 @@ impl Dispatch {
                 couriers::patch,
                 couriers::delete
             ))
+            .routes(routes!(run::put))
             .routes(routes!(devices::list, devices::create))
             .routes(routes!(devices::delete))
             .routes(routes!(onboarding::create_join_code))

@@ -1,1 +1,0 @@
-//! The slice over a real database and a real socket.
