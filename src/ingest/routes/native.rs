@@ -104,7 +104,7 @@ impl Answer {
         (status = 415, description = "An unknown Content-Encoding", body = Problem),
         (status = 503, description = "Busy; send it again after Retry-After", body = Problem),
     ),
-    security(("device_token" = []))
+    security(("device" = []))
 )]
 pub(super) async fn positions(State(ingest): State<Ingest>, request: Request) -> Response {
     match native_upload(&ingest, request).await {

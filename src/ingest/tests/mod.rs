@@ -15,16 +15,16 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::Ingest;
 use crate::access::{Access, hash_secret};
 use crate::clock::ManualClock;
-use crate::config::{Config, IngestConfig};
+use crate::config::{Config, HttpConfig, IngestConfig};
 use crate::directory::{ApiKey, Device, Directory, Role};
 use crate::domain::{Courier, CourierId, FixBatch, Quarantined, SpeedUnit};
-use crate::http;
+use crate::http::Listen;
 use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::stream::{
     Log, Partition, SeekTo, StreamEvent, TOPIC_DELIVERY_LOCATION, TOPIC_QUARANTINE,
@@ -38,14 +38,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What a test may want otherwise.
 struct Setup {
     config: IngestConfig,
+    http: HttpConfig,
     body_timeout: Duration,
     min_sync_interval: Duration,
 }
 
 impl Default for Setup {
     fn default() -> Self {
+        let config = Config::defaults().expect("defaults");
         Self {
-            config: Config::defaults().expect("defaults").ingest,
+            config: config.ingest,
+            http: config.http,
             body_timeout: Duration::from_secs(30),
             min_sync_interval: Duration::ZERO,
         }
@@ -100,11 +103,10 @@ impl Server {
         let router = Router::from(ingest.routes())
             .merge(ingest.osmand_port())
             .layer(Extension(access));
-        let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = http::bind(local, "http.listen").expect("a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
-        tokio::spawn(http::serve(listener, router, 1000, stop.clone()));
+        tokio::spawn(Listen::of(&setup.http).serve(listener, router, stop.clone()));
         Self {
             address,
             ingest,
