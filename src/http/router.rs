@@ -88,6 +88,9 @@ pub fn document(uploads: OpenApi, api: OpenApi) -> OpenApi {
         bearer("An API key: admin, dispatcher or analyst"),
     );
     components.add_security_scheme("device", bearer("A phone's device token"));
+    let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
+    let basic = basic.description(Some("Courier id and the device token of one of its phones"));
+    components.add_security_scheme("device_basic", SecurityScheme::Http(basic.build()));
     components.add_security_scheme("link", bearer("The token of a tracking link"));
     let cookie = ApiKeyValue::with_description(
         SESSION_COOKIE,

@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 /// Memory for taking a zstd body out: 2^23 bytes, what RFC 8878 asks every decoder to support.
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// What is read and thrown away of a body that is too large: a client that is still writing when the
+/// connection closes may never see the answer.
+const DRAIN_BYTES: usize = 16 << 20;
 /// Piece size for brotli.
 const BROTLI_BUFFER_BYTES: usize = 4096;
 
@@ -82,6 +85,10 @@ impl Bodies {
     /// Reads a body to its end and takes it out of its compression.
     pub async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, BodyError> {
         let encoding = encoding(headers)?;
+        if headers.contains_key(EXPECT) && announced(headers) > self.limit as u64 {
+            // The client waits for leave to send; it gets its refusal instead.
+            return Err(self.too_large(Bytes::new()));
+        }
         let arrived = tokio::time::timeout(self.timeout, self.collect(body))
             .await
             .map_err(|_| BodyError::Slow(self.timeout.as_secs()))??;
@@ -108,21 +115,10 @@ impl Bodies {
         }
     }
 
-    /// Refuses a body whose length is announced and too large, before any of it is read.
-    pub fn refuse_announced(&self, headers: &HeaderMap) -> Result<(), BodyError> {
-        let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-        match announced.and_then(|v| v.parse::<u64>().ok()) {
-            Some(length) if length > self.limit as u64 => Err(BodyError::TooLarge {
-                limit: self.limit,
-                beginning: Bytes::new(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
     async fn collect(&self, mut body: Body) -> Result<Bytes, BodyError> {
         let first = next_piece(&mut body).await?.unwrap_or_default();
         if first.len() > self.limit {
+            drain(&mut body).await?;
             return Err(self.too_large(first));
         }
         let Some(mut piece) = next_piece(&mut body).await? else {
@@ -137,6 +133,7 @@ impl Bodies {
             held.grow(piece.len().min(room))?;
             whole.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.len() > room {
+                drain(&mut body).await?;
                 return Err(self.too_large(whole.freeze()));
             }
             match next_piece(&mut body).await? {
@@ -177,6 +174,23 @@ async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, BodyError> {
         }
     }
     Ok(None)
+}
+
+/// Reads the rest, or [`DRAIN_BYTES`] of it, and throws it away.
+async fn drain(body: &mut Body) -> Result<(), BodyError> {
+    let mut drained = 0;
+    while drained < DRAIN_BYTES {
+        match next_piece(body).await? {
+            Some(piece) => drained += piece.len(),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn announced(headers: &HeaderMap) -> u64 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    length.and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, BodyError> {
@@ -280,8 +294,13 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        let announced = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("1001"))]);
-        assert!(bodies().refuse_announced(&announced).is_err());
+        let waiting = HeaderMap::from_iter([
+            (CONTENT_LENGTH, HeaderValue::from_static("1001")),
+            (EXPECT, HeaderValue::from_static("100-continue")),
+        ]);
+        let never_sent = Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
+        let read = bodies().read(&waiting, never_sent).await;
+        assert!(matches!(read, Err(BodyError::TooLarge { .. })), "{read:?}");
     }
 
     #[tokio::test]

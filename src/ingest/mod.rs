@@ -25,6 +25,8 @@ mod meters;
 mod quarantine;
 mod rebuild;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -104,7 +104,7 @@ impl Answer {
         (status = 415, description = "An unknown Content-Encoding", body = Problem),
         (status = 503, description = "Busy; send it again after Retry-After", body = Problem),
     ),
-    security(("device_token" = []))
+    security(("device" = []))
 )]
 pub(super) async fn positions(State(ingest): State<Ingest>, request: Request) -> Response {
     match native_upload(&ingest, request).await {
@@ -119,9 +119,7 @@ async fn native_upload(ingest: &Ingest, request: Request) -> Result<Response, Pr
     let (parts, body) = request.into_parts();
     let token = bearer(&parts).ok_or(AccessError::Unauthorized)?;
     let device = ingest.0.access.device(token).await?;
-    let bodies = &ingest.0.bodies;
-    bodies.refuse_announced(&parts.headers)?;
-    let body = bodies.read(&parts.headers, body).await?;
+    let body = ingest.0.bodies.read(&parts.headers, body).await?;
     let now = ingest.now();
     let upload = native::parse(&body, &ingest.limits(now)).map_err(|error| match error {
         native::Unreadable::TooMany(_) => Problem::new(
