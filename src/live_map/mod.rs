@@ -23,6 +23,8 @@ mod follow;
 mod gate;
 mod socket;
 mod state;
+#[cfg(test)]
+mod test_kit;
 mod track;
 mod visibility;
 

@@ -38,6 +38,8 @@ const MOST_MISSED_PINGS: u32 = 2;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 /// Largest message that a client may send, bytes.
 const MOST_MESSAGE_BYTES: usize = 4096;
+/// Larger ones than this are not even read, so that there is something to answer to.
+const MOST_READ_BYTES: usize = 64 * 1024;
 /// Messages that a client may send at once, …
 const MESSAGE_BURST: i64 = 40;
 /// … and one more in this time, milliseconds.
@@ -100,8 +102,8 @@ pub(super) fn open<S: Session + 'static>(
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(MOST_WRITE_BUFFER_BYTES)
-        .max_message_size(MOST_MESSAGE_BYTES)
-        .max_frame_size(MOST_MESSAGE_BYTES);
+        .max_message_size(MOST_READ_BYTES)
+        .max_frame_size(MOST_READ_BYTES);
     let allowed = live.line().gate.allows_origin(headers);
     let entered = live.line().gate.enter();
     Ok(limited.on_upgrade(move |socket| async move {
@@ -131,7 +133,10 @@ async fn hello(socket: &mut WebSocket, line: &Line) -> Result<String, Option<Clo
     let wait = async {
         loop {
             match socket.recv().await {
-                Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
+                Some(Ok(Message::Text(text))) => {
+                    check_size(&text)?;
+                    return Ok(text.as_str().to_owned());
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Binary(_))) => {
                     return Err(Some(Close::BadMessage("the first message must be a hello")));
@@ -152,7 +157,9 @@ async fn hello(socket: &mut WebSocket, line: &Line) -> Result<String, Option<Clo
 /// Serves the session until either side ends it.
 async fn serve<S: Session>(mut socket: WebSocket, mut session: S, line: Line) {
     let _open = OpenGauge::new(S::CHANNEL);
-    match drive(&mut socket, &mut session, &line).await {
+    let end = drive(&mut socket, &mut session, &line).await;
+    drop(session);
+    match end {
         End::ByUs(close) => refuse(socket, S::CHANNEL, close).await,
         End::ByClient => count(S::CHANNEL, 1000),
         End::Broken => count(S::CHANNEL, 1006),
@@ -168,11 +175,22 @@ async fn refuse(mut socket: WebSocket, channel: &'static str, close: Close) {
     };
     let farewell = async {
         socket.feed(Message::Text(close.message().into())).await?;
-        socket.send(Message::Close(Some(frame))).await
+        socket.send(Message::Close(Some(frame))).await?;
+        // What the client still says is read, until it closes: a connection that is dropped with
+        // something unread is reset, and the client would never learn why.
+        while let Some(Ok(_)) = socket.recv().await {}
+        Ok::<(), axum::Error>(())
     };
     // A client that is gone, or that does not read, learns nothing: there is nothing more to do.
     if let Ok(Err(error)) = timeout(CLOSE_WITHIN, farewell).await {
         tracing::trace!(%error, "a closed socket could not be told why");
+    }
+}
+
+fn check_size(text: &str) -> Result<(), Close> {
+    match text.len() <= MOST_MESSAGE_BYTES {
+        true => Ok(()),
+        false => Err(Close::BadMessage("a message has at most 4096 bytes")),
     }
 }
 
@@ -229,6 +247,7 @@ async fn talk<S: Session>(
                 match received {
                     Some(Ok(Message::Text(text))) => {
                         budget.take(line.now())?;
+                        check_size(&text)?;
                         session.receive(text.as_str(), line.now())?;
                     }
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => budget.take(line.now())?,
@@ -311,7 +330,7 @@ fn fault(error: axum::Error) -> Option<Close> {
             .is_some_and(|source| source.is::<std::io::Error>())
         || inner.to_string().contains("without closing handshake");
     (!lost).then_some(Close::BadMessage(
-        "the message is malformed, or larger than 4096 bytes",
+        "the message is malformed, or far larger than 4096 bytes",
     ))
 }
 

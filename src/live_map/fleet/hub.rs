@@ -124,7 +124,7 @@ impl Hub {
     }
 
     /// Looks at live state again on behalf of `topics`, and tells what has changed.
-    fn tick(&self, topics: &[Arc<Topic>]) {
+    pub(super) fn tick(&self, topics: &[Arc<Topic>]) {
         if topics.is_empty() {
             return;
         }
@@ -210,6 +210,12 @@ impl Hub {
 
     pub(super) fn unregister(&self, session: u64) {
         self.sessions.lock().remove(&session);
+    }
+
+    /// Whether no topic and no session is left.
+    #[cfg(test)]
+    pub(crate) fn nobody_watches(&self) -> bool {
+        self.topics.lock().is_empty() && self.sessions.lock().is_empty()
     }
 
     /// Wakes every session: they look whether they may stay.

@@ -230,6 +230,12 @@ impl Tracks {
         }
     }
 
+    /// Whether no link is looked through.
+    #[cfg(test)]
+    pub(crate) fn nobody_watches(&self) -> bool {
+        self.links.lock().is_empty()
+    }
+
     fn watch(&self, delivery: &DeliveryId, now: UnixMs) {
         let directory = &self.world.directory;
         let delivery = directory
