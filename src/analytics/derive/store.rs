@@ -179,7 +179,7 @@ async fn write_trips(
         .iter()
         .map(|r| (!r.2.open).then(|| r.2.ended_at.to_datetime()));
     sqlx::query(
-        "insert into public.trip (courier_id, run_from, start_time, end_time, last_time, start_lat, \
+        "insert into public.trip as t (courier_id, run_from, start_time, end_time, last_time, start_lat, \
                 start_lon, last_lat, last_lon, distance_m, moving_s, stopped_s, stop_count, \
                 max_speed_mps) \
          select * from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], \
@@ -191,7 +191,13 @@ async fn write_trips(
             last_lat = excluded.last_lat, last_lon = excluded.last_lon, \
             distance_m = excluded.distance_m, moving_s = excluded.moving_s, \
             stopped_s = excluded.stopped_s, stop_count = excluded.stop_count, \
-            max_speed_mps = excluded.max_speed_mps, updated_at = now()",
+            max_speed_mps = excluded.max_speed_mps, updated_at = now() \
+          where (t.start_time, t.end_time, t.last_time, t.start_lat, t.start_lon, t.last_lat, \
+                 t.last_lon, t.distance_m, t.moving_s, t.stopped_s, t.stop_count, t.max_speed_mps) \
+             is distinct from (excluded.start_time, excluded.end_time, excluded.last_time, \
+                 excluded.start_lat, excluded.start_lon, excluded.last_lat, excluded.last_lon, \
+                 excluded.distance_m, excluded.moving_s, excluded.stopped_s, \
+                 excluded.stop_count, excluded.max_speed_mps)",
     )
     .bind(rows.iter().map(|r| r.0.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.1.to_datetime()).collect::<Vec<_>>())
@@ -228,12 +234,14 @@ async fn write_stops(
         .iter()
         .map(|r| r.2.ended.then(|| r.2.last_at.to_datetime()));
     sqlx::query(
-        "insert into public.stop (courier_id, run_from, start_time, end_time, last_time, lat, lon) \
+        "insert into public.stop as s (courier_id, run_from, start_time, end_time, last_time, lat, lon) \
          select * from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], \
                 $5::timestamptz[], $6::float8[], $7::float8[]) \
          on conflict on constraint stop_arrival do update set run_from = excluded.run_from, \
             end_time = excluded.end_time, last_time = excluded.last_time, lat = excluded.lat, \
-            lon = excluded.lon",
+            lon = excluded.lon \
+          where (s.run_from, s.end_time, s.last_time, s.lat, s.lon) is distinct from \
+                (excluded.run_from, excluded.end_time, excluded.last_time, excluded.lat, excluded.lon)",
     )
     .bind(rows.iter().map(|r| r.0.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.1.to_datetime()).collect::<Vec<_>>())

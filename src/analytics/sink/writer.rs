@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,11 @@ const SEND_BYTES: usize = 1 << 20;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(10);
 
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Settings of the writer's session.
+const SESSION: &str = "set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'";
+
 /// What became of a flush.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -47,6 +52,9 @@ pub(super) enum Outcome {
 /// Writes flushes, one after the other.
 pub(super) struct Writer {
     pool: PgPool,
+    /// A session of our own, kept from flush to flush. It is in no pool, so that a try that fails
+    /// or is dropped closes it: no open transaction can stay behind and hold the offsets' locks.
+    connection: Option<PgConnection>,
     offsets: Offsets,
     log: Arc<dyn Log>,
     days: KnownDays,
@@ -74,6 +82,7 @@ impl Writer {
     pub(super) fn new(pool: PgPool, offsets: Offsets, log: Arc<dyn Log>) -> Self {
         Self {
             pool,
+            connection: None,
             offsets,
             log,
             days: KnownDays::default(),
@@ -133,7 +142,10 @@ impl Writer {
         days.dedup();
         self.days.ensure(&self.pool, &days).await?;
 
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.pool).await?,
+        };
         let mut transaction = connection.begin().await?;
         let stands = self.offsets.lock(&mut transaction, &flush.spans).await?;
         let as_expected = |(partition, span): (_, &super::flush::Span)| {
@@ -162,12 +174,24 @@ impl Writer {
         transaction.commit().await?;
 
         self.newest.stored(&parts);
+        self.connection = Some(connection);
         Ok(Some(Counts {
             stored: parts.iter().map(|part| part.fixes.len() as u64).sum(),
             duplicates: duplicates.values().sum(),
             quarantined: rejects.iter().map(|reject| reject.fixes).sum(),
         }))
     }
+}
+
+/// A new session whose waits are bounded: rather than for ever, it fails, says so and tries again.
+async fn connect(pool: &PgPool) -> sqlx::Result<PgConnection> {
+    let options = pool.connect_options();
+    let connecting = PgConnection::connect_with(&options);
+    let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .map_err(|_| sqlx::Error::PoolTimedOut)??;
+    connection.execute(SESSION).await?;
+    Ok(connection)
 }
 
 /// Postgres reached, and it did not like a value.

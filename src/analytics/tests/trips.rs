@@ -173,8 +173,9 @@ async fn a_block_of_a_day_before_repairs_the_trips_it_falls_into_and_no_other() 
     let mut fixes = way(&mut rng, 600);
     let late = fixes.split_off(fixes.len() / 3);
     let (late, newest) = late.split_at(late.len() / 2);
-    house.append(&courier(0), &fixes).await;
-    house.append(&courier(0), newest).await;
+    for upload in fixes.chunks(100).chain(newest.chunks(100)) {
+        house.append(&courier(0), upload).await;
+    }
     house.drain(1).await;
     house.derive_all().await;
     check_derived(&house).await;
