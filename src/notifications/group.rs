@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{Bench, JudgedPartition};
-use super::store::{Flushed, GROUP, Store};
+use super::store::{Flushed, GROUP, PartitionWrite, Store};
 use crate::clock::SharedClock;
 use crate::domain::EventType;
 use crate::stream::{
@@ -205,26 +205,14 @@ impl Reader {
             if chosen.is_empty() {
                 return;
             }
-            match self.flush(&chosen).await {
+            let writes: Vec<_> = chosen
+                .iter()
+                .filter_map(|p| Some(self.partitions.get(p)?.to_write()))
+                .collect();
+            match flush(&self.store, &writes, &self.stop).await {
                 None => return,
                 Some(Flushed::Written(events)) => return self.written(&chosen, &events).await,
                 Some(Flushed::Overtaken(lost)) => self.begin_again(&lost).await,
-            }
-        }
-    }
-
-    /// One transaction, as often as it takes; `None` if the process stops before it is in.
-    async fn flush(&self, chosen: &[Partition]) -> Option<Flushed> {
-        let writes: Vec<_> = chosen
-            .iter()
-            .filter_map(|p| Some(self.partitions.get(p)?.to_write()))
-            .collect();
-        let mut patience = Patience::new(&self.stop);
-        loop {
-            match self.store.flush(&writes).await {
-                Ok(flushed) => return Some(flushed),
-                Err(error) if patience.again(&error).await => {}
-                Err(_) => return None,
             }
         }
     }
@@ -260,6 +248,22 @@ impl Reader {
     async fn leave(mut self) {
         self.write(true).await;
         self.consumer.close(CLOSE_WITHIN).await;
+    }
+}
+
+/// One transaction, as often as it takes; `None` if the process stops before it is in.
+async fn flush(
+    store: &Store,
+    writes: &[PartitionWrite<'_>],
+    stop: &CancellationToken,
+) -> Option<Flushed> {
+    let mut patience = Patience::new(stop);
+    loop {
+        match store.flush(writes).await {
+            Ok(flushed) => return Some(flushed),
+            Err(error) if patience.again(&error).await => {}
+            Err(_) => return None,
+        }
     }
 }
 

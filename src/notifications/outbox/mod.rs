@@ -22,7 +22,7 @@ use metrics::gauge;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::Url;
-use sqlx::postgres::{PgListener, PgNotification, PgRow};
+use sqlx::postgres::{PgListener, PgNotification, PgPoolOptions, PgRow};
 use sqlx::{FromRow, PgPool, Row};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -114,10 +114,21 @@ impl Outbox {
         Ok(())
     }
 
+    /// A connection of its own: the lock must end with it and not go back into the pool.
+    async fn listener(&self) -> sqlx::Result<PgListener> {
+        let alone = PgPoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None);
+        let options = (*self.pool.connect_options()).clone();
+        let mut listener = PgListener::connect_with(&alone.connect_with(options).await?).await?;
+        listener.eager_reconnect(false);
+        Ok(listener)
+    }
+
     /// Waits for the lock, then sends until `stop` or until the connection is lost.
     async fn lead(&mut self, stop: &CancellationToken) -> sqlx::Result<()> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
-        listener.eager_reconnect(false);
+        let mut listener = self.listener().await?;
         listener
             .listen_all(["waylog_outbox", "waylog_webhook"])
             .await?;
