@@ -29,6 +29,7 @@ use crate::config::{Backend, Config};
 use crate::directory::{self, Directory};
 use crate::http;
 use crate::lifecycle::Lifecycle;
+use crate::local_postgres::LocalPostgres;
 use crate::stream::Log;
 use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::telemetry;
@@ -48,12 +49,15 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         let (embedded, owner) = (embedded.clone(), lifecycle.clone());
         tokio::spawn(async move { owner.fail(embedded.failed().await) });
     }
-    let url = config
-        .database
-        .url
-        .as_ref()
+    let local = match &config.database.url {
+        Some(_) => None,
+        None => Some(LocalPostgres::start(&config.data_dir).await?),
+    };
+    let named = config.database.url.as_ref().map(|url| url.expose());
+    let url = named
+        .or(local.as_ref().map(LocalPostgres::url))
         .context("database.url is not set")?;
-    let pool = database::pool(&config.database, url.expose())?;
+    let pool = database::pool(&config.database, url)?;
     let migrated = database::migrate_at_start(&pool).await?;
 
     let directory = Directory::new();
@@ -122,6 +126,9 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         lifecycle.fail(format!("close the log: {error}"));
     }
     pool.close().await;
+    if let Some(local) = local {
+        local.stop().await?;
+    }
     Ok(())
 }
 

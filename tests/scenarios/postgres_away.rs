@@ -10,7 +10,8 @@ use crate::support::server::{Server, Setup};
 use crate::support::{eventually, now_ms};
 
 async fn post(server: &Server, token: &str, number: i64, start: i64) {
-    let fix = json!({"fix_time": start + number * 500, "lat": 35.9 + number as f64 * 1e-4, "lon": 14.5});
+    let fix =
+        json!({"fix_time": start + number * 500, "lat": 35.9 + number as f64 * 1e-4, "lon": 14.5});
     let (status, answer) = server.post_fixes(token, fix).await;
     assert_eq!(
         (status, &answer["accepted"]),
@@ -66,7 +67,7 @@ async fn ingest_and_live_map_go_on_without_postgres_also_through_a_restart() {
     }
     let (status, _) = server
         .post_fixes(
-            "wld_nobody-holds-this",
+            "wld_00000000000000000000000000000000",
             json!({"fix_time": start, "lat": 1, "lon": 1}),
         )
         .await;

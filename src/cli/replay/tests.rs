@@ -1,3 +1,5 @@
+//! Tests of the replay's readers and of its ledger.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;

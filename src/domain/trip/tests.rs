@@ -1,3 +1,5 @@
+//! Tests of trips and stops against hand-made tracks.
+
 use proptest::prelude::*;
 
 use super::*;

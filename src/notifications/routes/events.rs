@@ -109,7 +109,10 @@ pub(super) async fn list(
         Order::Asc => (">", "asc"),
         Order::Desc => ("<", "desc"),
     };
-    let group = query.kind.as_deref().and_then(|kind| kind.strip_suffix('*'));
+    let group = query
+        .kind
+        .as_deref()
+        .and_then(|kind| kind.strip_suffix('*'));
     // Only what lies before every transaction that still runs: later nothing can come in between.
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "select {EVENT_COLUMNS}, e.xid::text as xid from public.event e

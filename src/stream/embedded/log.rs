@@ -188,7 +188,9 @@ pub(super) fn open_state(
     let lock = lock(&*storage, &dir)?;
     let meta = read_or_create_meta(&*storage, &options, clock.now_us())?;
     let offsets = CommittedOffsets::open(Arc::clone(&storage), dir.join(GROUPS_DIR))?;
-    storage.sync_dir(&dir).map_err(|e| io_error("sync", &dir, e))?;
+    storage
+        .sync_dir(&dir)
+        .map_err(|e| io_error("sync", &dir, e))?;
     let core = Arc::new(Core::new(storage, clock, options, meta.uuid));
     let total: u32 = meta.topics.iter().map(|topic| topic.partitions).sum();
     let ring_bytes = core.options.ring_bytes / total.max(1) as usize;
@@ -308,7 +310,11 @@ fn read_or_create_meta(
 /// Makes the way to a new log durable: the folders above it may be as new as the log.
 fn sync_parents(storage: &dyn Storage, dir: &Path) -> Result<(), LogError> {
     for parent in dir.ancestors().skip(1) {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
         match storage.sync_dir(parent) {
             Ok(()) => {}
             // A folder that we may not even open is not one that we have made.

@@ -70,7 +70,9 @@ impl CommittedOffsets {
             this.load(&name)?;
         }
         // What was renamed just before a kill is seen from now on, so it must not vanish again.
-        this.storage.sync_dir(&this.dir).map_err(|e| io_error("sync", &this.dir, e))?;
+        this.storage
+            .sync_dir(&this.dir)
+            .map_err(|e| io_error("sync", &this.dir, e))?;
         Ok(this)
     }
 

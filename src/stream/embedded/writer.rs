@@ -367,7 +367,10 @@ impl Writer {
         let created_ts_us = self.core.clock.now_us();
         let active = &self.active.header;
         if !self.has_records() {
-            return SegmentHeader { created_ts_us, ..active.clone() };
+            return SegmentHeader {
+                created_ts_us,
+                ..active.clone()
+            };
         }
         SegmentHeader {
             log: active.log,

@@ -168,8 +168,12 @@ impl SimDisk {
             }
         }
         if end == End::PowerCut {
-            let names: BTreeSet<PathBuf> =
-                state.live.keys().chain(state.durable.keys()).cloned().collect();
+            let names: BTreeSet<PathBuf> = state
+                .live
+                .keys()
+                .chain(state.durable.keys())
+                .cloned()
+                .collect();
             let mut kept = BTreeMap::new();
             for name in names {
                 let (old, new) = (state.durable.get(&name), state.live.get(&name));
@@ -211,7 +215,11 @@ impl SimDisk {
             to.short_writes = false;
             for inode in &from.inodes {
                 let (live, durable) = (inode.live.clone(), inode.live.clone());
-                to.inodes.push(Inode { live, durable, ..Inode::default() });
+                to.inodes.push(Inode {
+                    live,
+                    durable,
+                    ..Inode::default()
+                });
             }
         }
         copy
@@ -237,7 +245,11 @@ impl SimDisk {
 
     fn file(&self, at: usize) -> Arc<dyn StorageFile> {
         let process = self.0.lock().process;
-        Arc::new(SimFile { disk: self.clone(), at, process })
+        Arc::new(SimFile {
+            disk: self.clone(),
+            at,
+            process,
+        })
     }
 }
 
@@ -317,7 +329,9 @@ impl Inode {
     /// Brings one sector of `live` to `durable`, as far as both reach.
     fn persist(&mut self, sector: usize) {
         let start = sector * SECTOR;
-        let end = (start + SECTOR).min(self.live.len()).min(self.durable.len());
+        let end = (start + SECTOR)
+            .min(self.live.len())
+            .min(self.durable.len());
         if start < end {
             self.durable[start..end].copy_from_slice(&self.live[start..end]);
         }
@@ -325,7 +339,8 @@ impl Inode {
 
     fn persist_len(&mut self) {
         // Space that was cut off and allocated again reads as zeros, whatever it held.
-        self.durable.truncate(self.cut_to.take().unwrap_or(usize::MAX));
+        self.durable
+            .truncate(self.cut_to.take().unwrap_or(usize::MAX));
         self.durable.resize(self.live.len(), 0);
     }
 
@@ -488,7 +503,10 @@ impl Storage for SimDisk {
             return Err(LockError::Io(io::ErrorKind::NotFound.into()));
         }
         state.locked = true;
-        Ok(Box::new(SimLock { disk: self.clone(), process: state.process }))
+        Ok(Box::new(SimLock {
+            disk: self.clone(),
+            process: state.process,
+        }))
     }
 }
 
@@ -518,7 +536,11 @@ impl SimFile {
     /// The disk's state, if this handle's process is alive.
     fn state(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
         let state = self.disk.0.lock();
-        if state.process == self.process && !state.crashed { Ok(state) } else { Err(died()) }
+        if state.process == self.process && !state.crashed {
+            Ok(state)
+        } else {
+            Err(died())
+        }
     }
 }
 
@@ -617,7 +639,9 @@ impl StorageFile for SimFile {
         let state = self.state()?;
         let live = &state.inodes[self.at].live;
         let pos = usize::try_from(pos).unwrap();
-        let found = live.get(pos..).and_then(|rest| rest.iter().position(|byte| *byte != 0));
+        let found = live
+            .get(pos..)
+            .and_then(|rest| rest.iter().position(|byte| *byte != 0));
         // As on a file system that knows holes by the block only.
         Ok(found.map(|at| ((pos + at) / SECTOR * SECTOR).max(pos) as u64))
     }

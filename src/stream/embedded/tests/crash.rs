@@ -78,20 +78,28 @@ struct World {
 
 fn options(chance: &mut Chance) -> EmbeddedLogOptions {
     let mut options = EmbeddedLogOptions::new("/log", PARTITIONS);
-    options.topics = vec![TopicSpec { name: TOPIC.to_owned(), partitions: PARTITIONS }];
+    options.topics = vec![TopicSpec {
+        name: TOPIC.to_owned(),
+        partitions: PARTITIONS,
+    }];
     options.uuid = Some(uuid::Uuid::from_u128(u128::from(chance.next())));
     options.sync_threads = 1 + chance.below(2) as usize;
     options.buffer_bytes = 4096;
     options.ring_bytes = [0, 2048, 1 << 20][chance.below(3) as usize];
-    options.segments = SegmentSizes { first: 8192, max: 8192 << chance.below(3) };
+    options.segments = SegmentSizes {
+        first: 8192,
+        max: 8192 << chance.below(3),
+    };
     options.retention = Retention {
         age: Duration::from_secs(1000),
         bytes: 60_000 << chance.below(4),
         hard_cap_bytes: 1 << 20,
     };
     if chance.hits(1, 2) {
-        options.protected =
-            vec![ProtectedGroup { topic: TOPIC.to_owned(), group: GROUPS[1].to_owned() }];
+        options.protected = vec![ProtectedGroup {
+            topic: TOPIC.to_owned(),
+            group: GROUPS[1].to_owned(),
+        }];
     }
     options.scrub_bytes_per_s = 1 << 20;
     options
@@ -100,7 +108,11 @@ fn options(chance: &mut Chance) -> EmbeddedLogOptions {
 /// The payload of a record tells its id, so that a record read back names itself.
 fn payload(id: u64) -> Bytes {
     let mut chance = Chance::new(id);
-    let len = if chance.hits(1, 20) { chance.below(2500) } else { chance.below(200) } as usize;
+    let len = if chance.hits(1, 20) {
+        chance.below(2500)
+    } else {
+        chance.below(200)
+    } as usize;
     let mut bytes = id.to_le_bytes().to_vec();
     bytes.extend((0..len).map(|_| chance.next() as u8));
     bytes.into()
@@ -162,7 +174,11 @@ impl World {
                 self.disk.crash_in(steps);
             }
             95..97 => {
-                let end = if self.chance.hits(1, 2) { End::Kill } else { End::PowerCut };
+                let end = if self.chance.hits(1, 2) {
+                    End::Kill
+                } else {
+                    End::PowerCut
+                };
                 self.end(end);
             }
             _ => self.close(),
@@ -201,10 +217,17 @@ impl World {
             Ok(ticket) => {
                 let model = &mut self.models[number as usize];
                 model.unknown.extend(first_id..first_id + count);
-                self.sent.push(Sent { partition: number, first_id, count, ticket });
+                self.sent.push(Sent {
+                    partition: number,
+                    first_id,
+                    count,
+                    ticket,
+                });
             }
             Err(AppendError::Busy | AppendError::Invalid(_) | AppendError::Stopped(_)) => {
-                self.models[number as usize].gone.extend(first_id..first_id + count);
+                self.models[number as usize]
+                    .gone
+                    .extend(first_id..first_id + count);
             }
             Err(error) => panic!("seed {}: {error}", self.seed),
         }
@@ -225,7 +248,10 @@ impl World {
         let (start, durable) = (partition.start(), partition.durable());
         let next = start + self.chance.below(durable - start + 1);
         let state = Arc::clone(&self.running().state);
-        let entry = self.models[number as usize].committed.entry(group).or_default();
+        let entry = self.models[number as usize]
+            .committed
+            .entry(group)
+            .or_default();
         state.offsets.note(group, TOPIC, number, next);
         entry.1.push(next);
         self.trace(|| format!("{group} commits {next} in {number}"));
@@ -254,7 +280,12 @@ impl World {
             match fate {
                 None => self.sent.push(sent),
                 Some(Ok(range)) => {
-                    assert_eq!(range.end.0 - range.start.0, sent.count, "seed {}", self.seed);
+                    assert_eq!(
+                        range.end.0 - range.start.0,
+                        sent.count,
+                        "seed {}",
+                        self.seed
+                    );
                     for (offset, id) in (range.start.0..).zip(ids) {
                         model.unknown.remove(&id);
                         let before = model.acknowledged.insert(offset, id);
@@ -281,9 +312,16 @@ impl World {
     }
 
     fn restart_if_dead(&mut self) {
-        let poisoned = self.running.as_ref().is_some_and(|r| r.state.core.failure().is_some());
+        let poisoned = self
+            .running
+            .as_ref()
+            .is_some_and(|r| r.state.core.failure().is_some());
         if self.running.is_none() || self.disk.crashed() || poisoned {
-            let end = if self.chance.hits(1, 2) { End::Kill } else { End::PowerCut };
+            let end = if self.chance.hits(1, 2) {
+                End::Kill
+            } else {
+                End::PowerCut
+            };
             self.end(end);
             self.start();
         }
@@ -319,9 +357,18 @@ impl World {
             self.disk.crash_in(steps);
             let opened = self.open();
             let lived = !self.disk.crashed();
-            assert!(opened.is_ok() == lived || !lived, "seed {}: {:?}", self.seed, opened.err());
+            assert!(
+                opened.is_ok() == lived || !lived,
+                "seed {}: {:?}",
+                self.seed,
+                opened.err()
+            );
             drop(opened);
-            let end = if self.chance.hits(1, 2) { End::Kill } else { End::PowerCut };
+            let end = if self.chance.hits(1, 2) {
+                End::Kill
+            } else {
+                End::PowerCut
+            };
             self.disk.restart(end);
         }
         let mut opened = self.open();
@@ -330,7 +377,11 @@ impl World {
             self.disk.set_capacity(u64::MAX);
             opened = self.open();
         }
-        let Opened { state, syncers, lock } = match opened {
+        let Opened {
+            state,
+            syncers,
+            lock,
+        } = match opened {
             Ok(opened) => opened,
             Err(error) => panic!("seed {}: the log does not open: {error}", self.seed),
         };
@@ -338,7 +389,12 @@ impl World {
             self.check(&state, number);
         }
         let keeper = Keeper::new(Arc::clone(&state));
-        self.running = Some(Running { state, syncers, keeper, _lock: lock });
+        self.running = Some(Running {
+            state,
+            syncers,
+            keeper,
+            _lock: lock,
+        });
     }
 
     fn open(&self) -> Result<Opened, LogError> {
@@ -352,19 +408,38 @@ impl World {
         let seed = self.seed;
         let partition = &state.topics[TOPIC].partitions[number as usize];
         let model = &mut self.models[number as usize];
-        assert_eq!(partition.quarantined(), None, "seed {seed}: a crash is no damage");
-        assert_eq!(*partition.damage.lock(), None, "seed {seed}: a crash is no damage");
+        assert_eq!(
+            partition.quarantined(),
+            None,
+            "seed {seed}: a crash is no damage"
+        );
+        assert_eq!(
+            *partition.damage.lock(),
+            None,
+            "seed {seed}: a crash is no damage"
+        );
         let (start, durable) = (partition.start(), partition.durable());
         assert!(start >= model.start, "seed {seed}: the start went back");
-        assert!(durable >= model.durable, "seed {seed}: {durable} < {}", model.durable);
+        assert!(
+            durable >= model.durable,
+            "seed {seed}: {durable} < {}",
+            model.durable
+        );
         let protected = self.options.protected.iter().any(|p| p.group == GROUPS[1]);
         if protected {
             let (certain, tried) = model.committed.get(GROUPS[1]).cloned().unwrap_or_default();
             let most = tried.into_iter().fold(certain, u64::max);
-            assert!(start <= most, "seed {seed}: unread records of a protected group were deleted");
+            assert!(
+                start <= most,
+                "seed {seed}: unread records of a protected group were deleted"
+            );
         }
         let read = read_all(partition, start, durable);
-        assert_eq!(read.len() as u64, durable - start, "seed {seed}: offsets are dense");
+        assert_eq!(
+            read.len() as u64,
+            durable - start,
+            "seed {seed}: offsets are dense"
+        );
         for (offset, id) in &read {
             match model.acknowledged.get(offset) {
                 Some(known) => assert_eq!(id, known, "seed {seed}: offset {offset} has changed"),
@@ -378,7 +453,10 @@ impl World {
             }
             assert!(!model.gone.contains(id), "seed {seed}: record {id} is back");
         }
-        let lost = model.acknowledged.range(start..).find(|(offset, _)| !read.contains_key(offset));
+        let lost = model
+            .acknowledged
+            .range(start..)
+            .find(|(offset, _)| !read.contains_key(offset));
         assert_eq!(lost, None, "seed {seed}: an acknowledged record is lost");
         model.gone.append(&mut model.unknown);
         model.gone.append(&mut model.refused);
@@ -444,8 +522,17 @@ fn whatever_crashes_nothing_acknowledged_is_lost() {
         }
         crashes += world.crashes;
         steps += world.disk.steps();
-        acknowledged += world.models.iter().map(|m| m.acknowledged.len() as u64).sum::<u64>();
+        acknowledged += world
+            .models
+            .iter()
+            .map(|m| m.acknowledged.len() as u64)
+            .sum::<u64>();
     }
-    println!("{histories} histories, {steps} disk steps, {crashes} crashes, {acknowledged} records");
-    assert!(crashes > histories && acknowledged > 10 * histories, "the histories were too tame");
+    println!(
+        "{histories} histories, {steps} disk steps, {crashes} crashes, {acknowledged} records"
+    );
+    assert!(
+        crashes > histories && acknowledged > 10 * histories,
+        "the histories were too tame"
+    );
 }
