@@ -155,7 +155,7 @@ async function subjectOf(event: WaylogEvent, signal: AbortSignal): Promise<Subje
   }
   if (event.delivery_id && event.evidence?.radius_m) {
     const delivery = await get<Delivery>(`/v1/deliveries/${id(event.delivery_id)}`, undefined, signal).catch(absent);
-    return delivery ? { stop: delivery.dropoff } : {};
+    if (delivery) return { stop: event.type.includes('pickup') ? delivery.pickup : delivery.dropoff };
   }
   return {};
 }

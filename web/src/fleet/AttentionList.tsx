@@ -1,6 +1,6 @@
 /** What needs a person now: unassigned, late, quiet, SOS; each with what can be done about it. */
 import { For, Show, type JSX } from 'solid-js';
-import { span, t } from '../i18n';
+import { span, t, type Key } from '../i18n';
 import { millis } from '../live/track';
 import { toast } from '../ui/toast';
 import { View } from '../ui/View';
@@ -45,7 +45,10 @@ function Item(props: { item: Attention }): JSX.Element {
     fleet.attention.set((fleet.attention.value() ?? []).filter((other) => other !== item));
     toast(minutes === null ? t('attention.resolved') : t('attention.snoozed', { n: minutes }));
   };
-  const ago = (): string => span(fleet.now() - millis(item.since));
+  // What will be late bears the time at which it is due.
+  const ahead = (): boolean => millis(item.since) > fleet.now();
+  const sentence = (): Key => (item.kind === 'late' && ahead() ? 'attention.say_will_be_late' : `attention.say_${item.kind}`);
+  const ago = (): string => span(Math.abs(fleet.now() - millis(item.since)));
   return (
     <li class="attention" data-kind={item.kind}>
       <button type="button" class="attention-open" onClick={open}>
@@ -53,7 +56,7 @@ function Item(props: { item: Attention }): JSX.Element {
           {t(`attention.${item.kind}`)}
         </span>
         <span class="grow">
-          <span class="title">{t(`attention.say_${item.kind}`, { courier: who(), delivery: item.delivery_id ?? '', ago: ago() })}</span>
+          <span class="title">{t(sentence(), { courier: who(), delivery: item.delivery_id ?? '', ago: ago() })}</span>
           <Show when={item.kind === 'late' && who()}><span class="muted small">{who()}</span></Show>
         </span>
       </button>

@@ -58,7 +58,7 @@ export function CourierCard(props: { id: string }): JSX.Element {
         )}
       </Show>
       <For each={problems()}>
-        {(one) => <p class="badge problem">{t(`attention.${one.kind}`)} · {span(fleet.now() - Date.parse(one.since))}</p>}
+        {(one) => <p class="badge problem">{t(`attention.${one.kind}`)}{fleet.now() > Date.parse(one.since) ? ` · ${span(fleet.now() - Date.parse(one.since))}` : ''}</p>}
       </For>
       <div class="row wrap">
         <button type="button" class="button" aria-pressed={following()} disabled={!live()} onClick={() => setFollowing(!following())}>

@@ -455,6 +455,11 @@ const de: Dictionary = {
   'events.about': 'Über',
   'events.delivery': 'Lieferung',
   'events.distance': 'Abstand',
+
+  'attention.say_will_be_late': '{delivery} ist in {ago} fällig und kommt zu spät',
+
+  'event.delivery.pickup_approaching': 'Nahe der Abholung',
+  'event.delivery.pickup_arrived': 'An der Abholung',
 };
 
 export default de;

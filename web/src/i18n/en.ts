@@ -453,6 +453,11 @@ const en = {
   'events.about': 'About',
   'events.delivery': 'Delivery',
   'events.distance': 'Distance',
+
+  'attention.say_will_be_late': '{delivery} is due in {ago} and will be late',
+
+  'event.delivery.pickup_approaching': 'Near the pick-up',
+  'event.delivery.pickup_arrived': 'At the pick-up',
 } as const;
 
 export type Key = keyof typeof en;

@@ -12,6 +12,7 @@ import type { PartitionState, Quarantined, StreamState } from './types';
 const EVERY_MS = 2_000;
 /** Ten minutes of lag at one reading every 2 s. */
 const MOST_READINGS = 300;
+const LEAST_SPAN_S = 60;
 
 export interface Reading {
   timeS: number;
@@ -39,7 +40,7 @@ export function StreamPage(): JSX.Element {
         <View data={stream}>
           {(state) => (
             <>
-              <AdviceList advice={advise(state(), ratesOf(state(), readings()))} />
+              <AdviceList advice={advise(state(), isTelling(readings()) ? ratesOf(state(), readings()) : {})} />
               <section class="card stack">
                 <h2>{t('stream.groups')}</h2>
                 <div class="table-scroll" tabindex="0">
@@ -83,6 +84,11 @@ export function StreamPage(): JSX.Element {
       </div>
     </div>
   );
+}
+
+/** Whether the readings span long enough for a partition's load to be more than chance. */
+function isTelling(readings: Reading[]): boolean {
+  return readings.length > 1 && readings.at(-1)!.timeS - readings[0]!.timeS >= LEAST_SPAN_S;
 }
 
 /** Records appended a second in each partition, over what has been read so far. */
