@@ -29,6 +29,7 @@ use crate::config::{Backend, Config};
 use crate::directory::{self, Directory};
 use crate::http;
 use crate::lifecycle::Lifecycle;
+use crate::roads::Roads;
 use crate::stream::Log;
 use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::telemetry;
@@ -48,7 +49,11 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         let (embedded, owner) = (embedded.clone(), lifecycle.clone());
         tokio::spawn(async move { owner.fail(embedded.failed().await) });
     }
-    let url = config.database.url.as_ref().context("database.url is not set")?;
+    let url = config
+        .database
+        .url
+        .as_ref()
+        .context("database.url is not set")?;
     let pool = database::pool(&config.database, url.expose())?;
     let migrated = database::migrate_at_start(&pool).await?;
 
@@ -68,12 +73,17 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     let access = Access::over(sync.clone(), clock.clone(), admin_key);
     let chance = Chance::from_system()?;
     let ready = Arc::new(AtomicBool::new(false));
-    let operator = operator::Operator { pool: pool.clone(), metrics, ready: ready.clone() };
+    let operator = operator::Operator {
+        pool: pool.clone(),
+        metrics,
+        ready: ready.clone(),
+    };
     let slices = Slices::build(slices::Ground {
         config: &config,
         roles: &roles,
         log: log.shared.clone(),
         directory,
+        roads: open_roads(&config, &roles).await?,
         sync: sync.clone(),
         access: access.clone(),
         clock,
@@ -92,7 +102,12 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     if config.http.operator_listen.is_none() {
         api = api.merge(operator.probes().into());
     }
-    let site = http::Site { uploads, api, access, demo: slices.demo_flag() };
+    let site = http::Site {
+        uploads,
+        api,
+        access,
+        demo: slices.demo_flag(),
+    };
     let router = http::assemble(site, &config.http, &config.web, &public_url);
     let serving = listeners.serve(&config.http, router, operator.probes(), &lifecycle);
 
@@ -112,6 +127,16 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     Ok(())
 }
 
+/// The roads, for those who tell when a courier arrives. Opening them reads or builds the graph: not
+/// for an async thread.
+async fn open_roads(config: &Config, roles: &Roles) -> anyhow::Result<Roads> {
+    if !roles.has(Role::LiveMap) {
+        return Ok(Roads::none());
+    }
+    let (settings, cache) = (config.roads.clone(), config.data_dir.join("roads"));
+    tokio::task::spawn_blocking(move || Roads::open(&settings, &cache)).await?
+}
+
 /// The log behind the seam, and what only its backend can say.
 struct OpenedLog {
     shared: Arc<dyn Log>,
@@ -122,11 +147,14 @@ fn open_log(config: &Config, clock: &SharedClock) -> anyhow::Result<OpenedLog> {
     match config.stream.backend {
         Backend::Embedded => {
             let log = EmbeddedLog::open(embedded_options(config), clock.clone())?;
-            Ok(OpenedLog { shared: log.clone(), embedded: Some(log) })
+            Ok(OpenedLog {
+                shared: log.clone(),
+                embedded: Some(log),
+            })
         }
-        Backend::Kafka => anyhow::bail!(
-            "stream.backend = \"kafka\" is not part of this build; use \"embedded\""
-        ),
+        Backend::Kafka => {
+            anyhow::bail!("stream.backend = \"kafka\" is not part of this build; use \"embedded\"")
+        }
     }
 }
 
@@ -134,7 +162,8 @@ fn open_log(config: &Config, clock: &SharedClock) -> anyhow::Result<OpenedLog> {
 fn embedded_options(config: &Config) -> EmbeddedLogOptions {
     const GIB: u64 = 1 << 30;
     let settings = &config.stream.embedded;
-    let mut options = EmbeddedLogOptions::new(config.data_dir.join("log"), config.stream.partitions);
+    let mut options =
+        EmbeddedLogOptions::new(config.data_dir.join("log"), config.stream.partitions);
     options.sync_threads = settings.sync_threads;
     options.min_sync_interval = Duration::from_millis(settings.min_sync_interval_ms);
     options.ring_bytes = (settings.ring_mib << 20) / config.stream.partitions as usize;
@@ -158,12 +187,18 @@ pub async fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
     let log = open_log(&config, &clock)?;
     let pool = database::pool(&config.database, "postgres://localhost/nowhere")?;
     let directory = Directory::new();
-    let sync = directory::Sync::new(pool.clone(), directory.clone(), clock.clone(), scratch.clone());
+    let sync = directory::Sync::new(
+        pool.clone(),
+        directory.clone(),
+        clock.clone(),
+        scratch.clone(),
+    );
     let slices = Slices::build(slices::Ground {
         config: &config,
         roles: &Roles::all(),
         log: log.shared.clone(),
         directory,
+        roads: Roads::none(),
         access: Access::over(sync.clone(), clock.clone(), None),
         sync,
         clock,
@@ -187,5 +222,7 @@ pub async fn migrate_once(config: &Config) -> anyhow::Result<()> {
         "database.url is not set; the private cluster is migrated whenever `waylog serve` starts",
     )?;
     let pool = database::pool(&config.database, url.expose())?;
-    database::migrate(&pool).await.context("migrate the database")
+    database::migrate(&pool)
+        .await
+        .context("migrate the database")
 }

@@ -20,6 +20,7 @@ use crate::ingest::Ingest;
 use crate::lifecycle::Lifecycle;
 use crate::live_map::{self, LiveMap};
 use crate::notifications::Notifications;
+use crate::roads::Roads;
 use crate::stream::embedded::ProtectedGroup;
 use crate::stream::{Log, TOPIC_DELIVERY_LOCATION};
 
@@ -32,6 +33,7 @@ pub(super) struct Ground<'a> {
     pub(super) roles: &'a Roles,
     pub(super) log: Arc<dyn Log>,
     pub(super) directory: Arc<Directory>,
+    pub(super) roads: Roads,
     pub(super) sync: directory::Sync,
     pub(super) access: Arc<Access>,
     pub(super) clock: SharedClock,
@@ -64,6 +66,7 @@ impl Slices {
             roles,
             log,
             directory,
+            roads,
             sync,
             access,
             clock,
@@ -86,6 +89,7 @@ impl Slices {
             let parts = live_map::Parts {
                 log: log.clone(),
                 directory: directory.clone(),
+                roads,
                 access: access.clone(),
                 clock: clock.clone(),
                 public_url: public_url.clone(),
@@ -172,7 +176,9 @@ impl Slices {
 
     /// Waits until the live map knows the positions of before the start.
     pub(super) async fn wait_until_restored(&self, stop: &CancellationToken) {
-        let Some(live_map) = &self.live_map else { return };
+        let Some(live_map) = &self.live_map else {
+            return;
+        };
         while !live_map.is_restored() && !stop.is_cancelled() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -180,13 +186,19 @@ impl Slices {
 
     /// All routes of this process: the phones' uploads, and everything else.
     pub(super) fn routes(&self, log: Arc<dyn Log>) -> (OpenApiRouter, OpenApiRouter) {
-        let uploads = self.ingest.as_ref().map_or_else(OpenApiRouter::new, Ingest::routes);
+        let uploads = self
+            .ingest
+            .as_ref()
+            .map_or_else(OpenApiRouter::new, Ingest::routes);
         (uploads, self.api(log))
     }
 
     /// Whether the pages show the strip of the demo.
     pub(super) fn demo_flag(&self) -> DemoFlag {
-        self.dispatch.as_ref().map(Dispatch::demo_flag).unwrap_or_default()
+        self.dispatch
+            .as_ref()
+            .map(Dispatch::demo_flag)
+            .unwrap_or_default()
     }
 
     fn api(&self, log: Arc<dyn Log>) -> OpenApiRouter {
