@@ -30,6 +30,7 @@ use crate::directory::{self, Directory};
 use crate::http;
 use crate::lifecycle::Lifecycle;
 use crate::local_postgres::LocalPostgres;
+use crate::roads::Roads;
 use crate::stream::Log;
 use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::telemetry;
@@ -86,6 +87,7 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         roles: &roles,
         log: log.shared.clone(),
         directory,
+        roads: open_roads(&config, &roles).await?,
         sync: sync.clone(),
         access: access.clone(),
         clock,
@@ -130,6 +132,16 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         local.stop().await?;
     }
     Ok(())
+}
+
+/// The roads, for those who tell when a courier arrives. Opening them reads or builds the graph: not
+/// for an async thread.
+async fn open_roads(config: &Config, roles: &Roles) -> anyhow::Result<Roads> {
+    if !roles.has(Role::LiveMap) {
+        return Ok(Roads::none());
+    }
+    let (settings, cache) = (config.roads.clone(), config.data_dir.join("roads"));
+    tokio::task::spawn_blocking(move || Roads::open(&settings, &cache)).await?
 }
 
 /// The log behind the seam, and what only its backend can say.
@@ -193,6 +205,7 @@ pub async fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
         roles: &Roles::all(),
         log: log.shared.clone(),
         directory,
+        roads: Roads::none(),
         access: Access::over(sync.clone(), clock.clone(), None),
         sync,
         clock,

@@ -20,6 +20,7 @@ use crate::ingest::Ingest;
 use crate::lifecycle::Lifecycle;
 use crate::live_map::{self, LiveMap};
 use crate::notifications::Notifications;
+use crate::roads::Roads;
 use crate::stream::embedded::ProtectedGroup;
 use crate::stream::{Log, TOPIC_DELIVERY_LOCATION};
 
@@ -32,6 +33,7 @@ pub(super) struct Ground<'a> {
     pub(super) roles: &'a Roles,
     pub(super) log: Arc<dyn Log>,
     pub(super) directory: Arc<Directory>,
+    pub(super) roads: Roads,
     pub(super) sync: directory::Sync,
     pub(super) access: Arc<Access>,
     pub(super) clock: SharedClock,
@@ -64,6 +66,7 @@ impl Slices {
             roles,
             log,
             directory,
+            roads,
             sync,
             access,
             clock,
@@ -86,6 +89,7 @@ impl Slices {
             let parts = live_map::Parts {
                 log: log.clone(),
                 directory: directory.clone(),
+                roads,
                 access: access.clone(),
                 clock: clock.clone(),
                 public_url: public_url.clone(),

@@ -167,14 +167,20 @@ fn take(live: &LiveMap, record: &StoredRecord) {
             return;
         }
     };
-    match live.state().apply(courier, &batch) {
+    let Ok(id) = CourierId::try_from(courier) else {
+        metrics::counter!(names::LIVE_UNREADABLE).increment(1);
+        return;
+    };
+    let erased = live.directory().erased_before(&id);
+    if erased.is_some_and(|before| batch.received_at < before) {
+        return;
+    }
+    match live.state().apply(&id, &batch) {
         // Before the end of the restoring nobody is woken.
         Applied::Moved | Applied::New if !live.is_restored() => {}
         Applied::Moved => live.tracks().wake_courier(courier),
         Applied::New => {
-            if let Ok(id) = CourierId::try_from(courier) {
-                feed::refresh_work(live, &id);
-            }
+            feed::refresh_work(live, &id);
             live.tracks().wake_courier(courier);
         }
         Applied::Still => {}

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rand::Rng;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -43,6 +44,7 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::domain::UnixMs;
 use crate::http::Problem;
+use crate::roads::Roads;
 use crate::stream::Log;
 use fleet::{Fleet, Hub};
 use gate::Gate;
@@ -60,6 +62,8 @@ pub struct Parts {
     pub log: Arc<dyn Log>,
     /// Couriers, deliveries and links.
     pub directory: Arc<Directory>,
+    /// For ways and travel times.
+    pub roads: Roads,
     /// Who may watch.
     pub access: Arc<Access>,
     /// The time.
@@ -92,11 +96,13 @@ impl LiveMap {
     pub fn new(config: &Config, parts: Parts) -> Self {
         let state = Arc::new(LiveState::default());
         let patience = Patience::new(&config.ingest);
-        // Seconds of the start: another process has another, and sequence numbers begin anew.
-        let epoch = (parts.clock.now_ms() / 1000) as u32;
+        let mut rng = parts.rng;
+        // Another process has another, and sequence numbers begin anew.
+        let epoch = rng.next_u32();
         let world = World {
             directory: parts.directory.clone(),
             state: state.clone(),
+            roads: parts.roads,
             rules: Rules::new(&config.live_map),
             brand: Brand::new(&config.web),
         };
@@ -119,7 +125,7 @@ impl LiveMap {
             state,
             patience,
             tracks: Arc::new(Tracks::new(world, epoch)),
-            fleet: Fleet::new(hub, parts.rng),
+            fleet: Fleet::new(hub, rng),
             restored: AtomicBool::new(false),
         }))
     }

@@ -57,7 +57,7 @@ pub(super) trait Session: Send {
     const CHANNEL: &'static str;
 
     /// Takes the client's first message, and says who it is.
-    fn greet(hello: &str, live: &LiveMap) -> Result<Self, Close>
+    fn greet(hello: String, live: LiveMap) -> impl Future<Output = Result<Self, Close>> + Send
     where
         Self: Sized;
 
@@ -113,15 +113,17 @@ pub(super) fn open<S: Session + 'static>(
 }
 
 async fn attend<S: Session>(mut socket: WebSocket, live: LiveMap, allowed: bool) {
-    let greeted = match allowed {
-        true => Box::pin(hello(&mut socket, live.line())).await,
-        // Only a socket can tell a page why it may not connect.
-        false => Err(Some(Close::ForbiddenOrigin)),
-    };
     let line = live.line().clone();
-    let session = greeted.and_then(|hello| S::greet(&hello, &live).map_err(Some));
-    drop(live);
-    match session {
+    // Boxed: what is needed for a moment must not be part of every socket's task.
+    let greeted = Box::pin(async {
+        if !allowed {
+            // Only a socket can tell a page why it may not connect.
+            return Err(Some(Close::ForbiddenOrigin));
+        }
+        let hello = hello(&mut socket, live.line()).await?;
+        S::greet(hello, live).await.map_err(Some)
+    });
+    match greeted.await {
         Ok(session) => serve(socket, session, line).await,
         Err(Some(close)) => refuse(socket, S::CHANNEL, close).await,
         Err(None) => count(S::CHANNEL, 1000),

@@ -28,6 +28,7 @@ use crate::domain::{
     Courier, CourierId, Delivery, DeliveryId, DeliveryStatus, Fix, FixBatch, Place, Position,
     TimelineEntry, UnixMs, Vehicle,
 };
+use crate::roads::Roads;
 use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::stream::{Log, Record, TOPIC_DELIVERY_LOCATION, partition_for_key};
 
@@ -123,6 +124,7 @@ impl Rig {
         let parts = Parts {
             log: log.clone(),
             directory: directory.clone(),
+            roads: Roads::none(),
             access: access.clone(),
             clock: clock.clone(),
             public_url: format!("http://{address}").into(),
@@ -133,7 +135,8 @@ impl Rig {
         let router = router.layer(Extension(access));
         let stop = CancellationToken::new();
         let running = tokio::spawn(live.clone().run(stop.clone()));
-        let server = crate::http::serve(listener, router.clone(), 1000, stop.clone());
+        let listen = crate::http::Listen::of(&config.http);
+        let server = listen.serve(listener, router.clone(), stop.clone());
         tokio::spawn(server);
         let mut rng = StdRng::seed_from_u64(11);
         let key = issue(SecretKind::ApiKey, &mut rng);

@@ -8,11 +8,13 @@ use axum::extract::State;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::domain::{CourierId, Delivery, DeliveryId, DeliveryStatus, Position, UnixMs};
+use crate::domain::eta::Pace;
+use crate::domain::{CourierId, Delivery, DeliveryId, DeliveryStatus, UnixMs};
 use crate::http::{AsDispatcher, Problem};
 use crate::live_map::LiveMap;
 use crate::live_map::eta;
 use crate::live_map::state::{CourierStatus, Live, Work};
+use crate::roads::Roads;
 
 /// The list is thought over at most this often, however many ask, milliseconds.
 const EVERY_MS: i64 = 2_000;
@@ -96,7 +98,7 @@ fn matters(live: &LiveMap, now: UnixMs) -> Vec<Matter> {
         matters.extend(unassigned(&delivery, now));
         matters.extend(late(&delivery, live, now));
     }
-    matters.sort_unstable_by(|a, b| (a.kind, a.since).cmp(&(b.kind, b.since)));
+    matters.sort_unstable_by_key(|matter| (matter.kind, matter.since));
     matters.truncate(MOST_ITEMS);
     matters
 }
@@ -171,20 +173,22 @@ fn late(delivery: &Delivery, live: &LiveMap, now: UnixMs) -> Option<Matter> {
     })
 }
 
+/// A rough range, from straight lines: this is asked of every open delivery.
 fn expected(delivery: &Delivery, live: &LiveMap, now: UnixMs) -> Option<eta::EtaRange> {
     let id = delivery.courier_id.as_ref()?;
     let known = live.state().get(id)?;
     let run = live.directory().run_of(id);
-    let before = run.iter().take_while(|open| open.id != delivery.id);
-    let mut stops: Vec<Position> = before.map(|open| open.dropoff.position).collect();
-    if !delivery.status.is_under_way() {
-        stops.push(delivery.pickup.position);
-    }
-    stops.push(delivery.dropoff.position);
+    let stops = eta::stops_until(run.iter().map(|open| &**open), delivery);
     let vehicle = live
         .directory()
         .courier(id)
         .and_then(|courier| courier.vehicle);
-    let recent = live.state().trail(id, now.plus_ms(-eta::PACE_WINDOW_MS));
-    eta::estimate(known.fix.position, &stops, vehicle, &recent, now)
+    eta::expect(
+        &Roads::none(),
+        &known,
+        &stops,
+        vehicle,
+        &mut Pace::default(),
+        now,
+    )
 }

@@ -7,18 +7,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocketUpgrade};
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::hub::Topic;
-use super::tickets::Holder;
+use super::tickets::may_stay;
 use super::view::{Bbox, TopicId, topics_of};
-use crate::access::hash_secret;
+use crate::access::LetInBy;
 use crate::domain::{CourierId, UnixMs};
-use crate::http::{AsDispatcher, Problem, bearer};
+use crate::http::{AsDispatcher, Problem};
 use crate::live_map::LiveMap;
 use crate::live_map::close::Close;
 use crate::live_map::socket::{self, Session};
@@ -62,7 +61,7 @@ impl ToDispatcher<'_> {
 /// A screen. Dropping it ends the watching.
 struct FleetSession {
     live: LiveMap,
-    holder: Holder,
+    by: LetInBy,
     number: u64,
     wake: Arc<Notify>,
     watched: Vec<Watched>,
@@ -79,7 +78,7 @@ struct Watched {
 }
 
 impl FleetSession {
-    fn new(live: LiveMap, holder: Holder) -> Self {
+    fn new(live: LiveMap, by: LetInBy) -> Self {
         let number = live.fleet().next_session.fetch_add(1, Ordering::Relaxed);
         let wake = Arc::new(Notify::new());
         live.hub().register(number, wake.clone());
@@ -91,7 +90,7 @@ impl FleetSession {
         Self {
             first: vec![hello.message()],
             live,
-            holder,
+            by,
             number,
             wake,
             watched: Vec::new(),
@@ -148,19 +147,20 @@ impl Drop for FleetSession {
 impl Session for FleetSession {
     const CHANNEL: &'static str = "fleet";
 
-    fn greet(hello: &str, live: &LiveMap) -> Result<Self, Close> {
-        let Ok(FromDispatcher::Hello { ticket }) = serde_json::from_str(hello) else {
+    async fn greet(hello: String, live: LiveMap) -> Result<Self, Close> {
+        let Ok(FromDispatcher::Hello { ticket }) = serde_json::from_str(&hello) else {
             return Err(Close::BadMessage(
                 r#"the first message must be {"type":"hello","ticket":"…"}"#,
             ));
         };
-        let holder = live.fleet().tickets.redeem(&ticket, live.now());
-        let holder = holder.filter(|holder| holder.may_stay(live.directory()));
-        Ok(Self::new(live.clone(), holder.ok_or(Close::Unauthorized)?))
+        let now = live.now();
+        let by = live.fleet().tickets.redeem(&ticket, now);
+        let by = by.filter(|by| may_stay(*by, live.directory(), now));
+        Ok(Self::new(live, by.ok_or(Close::Unauthorized)?))
     }
 
-    fn collect(&mut self, _now: UnixMs, out: &mut Vec<Message>) -> Result<(), Close> {
-        if !self.holder.may_stay(self.live.directory()) {
+    fn collect(&mut self, now: UnixMs, out: &mut Vec<Message>) -> Result<(), Close> {
+        if !may_stay(self.by, self.live.directory(), now) {
             return Err(Close::Revoked);
         }
         out.append(&mut self.first);
@@ -253,14 +253,9 @@ pub(crate) struct Ticket {
               (status = 429, description = "Too many tickets are out", body = Problem)))]
 pub(crate) async fn ticket(
     State(live): State<LiveMap>,
-    _staff: AsDispatcher,
-    parts: Parts,
+    caller: AsDispatcher,
 ) -> Result<Response, Problem> {
-    let key = bearer(&parts).map(hash_secret);
-    let holder = Holder {
-        key: key.filter(|hash| live.directory().api_key(hash).is_some()),
-    };
-    let issued = live.fleet().tickets.issue(holder, live.now());
+    let issued = live.fleet().tickets.issue(caller.0.by, live.now());
     let (ticket, expires_at) =
         issued.ok_or_else(|| Problem::too_many("too many tickets are out; try again", 5))?;
     let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

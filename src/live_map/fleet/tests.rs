@@ -321,7 +321,8 @@ async fn a_screen_that_fell_behind_is_brought_up_to_date_at_once() {
             rig.clock.advance(1_000);
             last = destination(city(), 0.0, f64::from(step));
             let live = rig.live.clone();
-            live.state().apply("c-1", &upload(rig.now(), last));
+            live.state()
+                .apply(&courier_id("c-1"), &upload(rig.now(), last));
             hub.tick(&topics);
         }
         let told = take(&mut screen);

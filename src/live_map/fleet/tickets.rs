@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rustc_hash::FxHashMap;
 
-use crate::access::{SecretKind, hash_secret, issue};
+use crate::access::{LetInBy, SecretKind, hash_secret, issue};
 use crate::directory::{Directory, Role, TokenHash};
 use crate::domain::UnixMs;
 
@@ -16,29 +16,28 @@ const VALID_MS: i64 = 30_000;
 /// Most tickets that are out at once.
 const MOST: usize = 10_000;
 
-/// Who was given a ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Holder {
-    /// The API key, where it was one that the Directory holds: when it is revoked the socket goes.
-    pub(super) key: Option<TokenHash>,
-}
-
-impl Holder {
-    /// Whether the holder may still watch.
-    pub(super) fn may_stay(&self, directory: &Directory) -> bool {
-        self.key.is_none_or(|hash| {
-            directory
-                .api_key(&hash)
-                .is_some_and(|key| key.role >= Role::Dispatcher)
-        })
-    }
+/// Whether whoever was let in by `by` may still watch: a revoked key, or a signed-out browser, may
+/// not.
+pub(super) fn may_stay(by: LetInBy, directory: &Directory, now: UnixMs) -> bool {
+    let (role, expires_at) = match by {
+        LetInBy::AdminKey => return true,
+        LetInBy::ApiKey(id) => match directory.api_key_by_id(&id) {
+            Some(key) => (key.role, None),
+            None => return false,
+        },
+        LetInBy::Session(id) => match directory.session_by_id(&id) {
+            Some(session) => (session.role, Some(session.expires_at)),
+            None => return false,
+        },
+    };
+    role >= Role::Dispatcher && expires_at.is_none_or(|at| at > now)
 }
 
 /// Tickets that are out.
 pub(super) struct Tickets(Mutex<Inner>);
 
 struct Inner {
-    out: FxHashMap<TokenHash, (Holder, UnixMs)>,
+    out: FxHashMap<TokenHash, (LetInBy, UnixMs)>,
     rng: StdRng,
 }
 
@@ -49,7 +48,7 @@ impl Tickets {
     }
 
     /// A new ticket and its end, unless too many are out.
-    pub(super) fn issue(&self, holder: Holder, now: UnixMs) -> Option<(String, UnixMs)> {
+    pub(super) fn issue(&self, holder: LetInBy, now: UnixMs) -> Option<(String, UnixMs)> {
         let mut inner = self.0.lock();
         if inner.out.len() >= MOST {
             inner.sweep(now);
@@ -64,7 +63,7 @@ impl Tickets {
     }
 
     /// Uses a ticket up.
-    pub(super) fn redeem(&self, ticket: &str, now: UnixMs) -> Option<Holder> {
+    pub(super) fn redeem(&self, ticket: &str, now: UnixMs) -> Option<LetInBy> {
         let (holder, expires_at) = self.0.lock().out.remove(&hash_secret(ticket))?;
         (expires_at > now).then_some(holder)
     }
@@ -90,7 +89,7 @@ mod tests {
     #[test]
     fn a_ticket_is_good_once_and_for_thirty_seconds() {
         let tickets = Tickets::new(StdRng::seed_from_u64(1));
-        let holder = Holder { key: None };
+        let holder = LetInBy::AdminKey;
         let now = UnixMs(1_000_000);
         let (ticket, expires_at) = tickets.issue(holder, now).expect("a ticket");
         assert_eq!(expires_at, now.plus_ms(30_000));
@@ -106,12 +105,12 @@ mod tests {
         let tickets = Tickets::new(StdRng::seed_from_u64(1));
         let now = UnixMs(0);
         let given = (0..=MOST)
-            .filter_map(|_| tickets.issue(Holder { key: None }, now))
+            .filter_map(|_| tickets.issue(LetInBy::AdminKey, now))
             .count();
         assert_eq!(given, MOST);
         assert!(
             tickets
-                .issue(Holder { key: None }, now.plus_ms(VALID_MS))
+                .issue(LetInBy::AdminKey, now.plus_ms(VALID_MS))
                 .is_some()
         );
     }

@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::domain::{CourierId, FixBatch, UnixMs};
 
-pub(crate) use simplify::simplify;
+pub(crate) use simplify::{off_line_m, simplify};
 pub(crate) use slot::{Live, Slot};
 pub(crate) use status::{CourierStatus, Patience, Work};
 pub(crate) use trail::{Corner, LONGEST_S, seconds};
@@ -60,7 +60,7 @@ struct Slots {
 
 impl LiveState {
     /// Takes an upload of the courier `id`.
-    pub(crate) fn apply(&self, id: &str, batch: &FixBatch) -> Applied {
+    pub(crate) fn apply(&self, id: &CourierId, batch: &FixBatch) -> Applied {
         let mut slots = self.0.write();
         let allowance = slots.corners_a_courier();
         if let Some(slot) = slots.get_mut(id) {
@@ -70,10 +70,7 @@ impl LiveState {
             // Nothing to show yet.
             return Applied::Still;
         };
-        let Ok(id) = CourierId::try_from(id) else {
-            return Applied::Still;
-        };
-        slots.add(id, newest, batch, allowance)
+        slots.add(id.clone(), newest, batch, allowance)
     }
 
     /// Forgets a courier altogether.
@@ -94,7 +91,7 @@ impl LiveState {
 
     /// Notes what the courier's open deliveries ask for, and whether it is on duty.
     pub(crate) fn set_work(&self, id: &CourierId, work: Work, on_duty: bool) {
-        if let Some(slot) = self.0.write().get_mut(id.as_str()) {
+        if let Some(slot) = self.0.write().get_mut(id) {
             slot.set_work(work, on_duty);
         }
     }
@@ -143,7 +140,7 @@ impl Slots {
         self.slots.get(*self.index.get(id)? as usize)?.as_ref()
     }
 
-    fn get_mut(&mut self, id: &str) -> Option<&mut Slot> {
+    fn get_mut(&mut self, id: &CourierId) -> Option<&mut Slot> {
         self.slots.get_mut(*self.index.get(id)? as usize)?.as_mut()
     }
 
@@ -198,9 +195,12 @@ mod tests {
         }
     }
 
+    fn c1() -> CourierId {
+        CourierId::try_from("c-1").expect("an id")
+    }
+
     fn lat(state: &LiveState) -> f64 {
-        let id = CourierId::try_from("c-1").expect("an id");
-        state.get(&id).expect("is there").fix.position.lat()
+        state.get(&c1()).expect("is there").fix.position.lat()
     }
 
     #[test]
@@ -209,18 +209,18 @@ mod tests {
         // First in, first out after a tunnel: the newest is last, an older upload comes after it.
         assert_eq!(
             state.apply(
-                "c-1",
+                &c1(),
                 &batch(1000, &[(900, 35.90), (990, 35.93), (950, 35.91)])
             ),
             Applied::New
         );
         assert!((lat(&state) - 35.93).abs() < 1e-9);
         assert_eq!(
-            state.apply("c-1", &batch(1001, &[(970, 35.92)])),
+            state.apply(&c1(), &batch(1001, &[(970, 35.92)])),
             Applied::Still
         );
         assert!((lat(&state) - 35.93).abs() < 1e-9);
-        let id = CourierId::try_from("c-1").expect("an id");
+        let id = c1();
         let times: Vec<u32> = state.trail(&id, UnixMs(0)).iter().map(|c| c.at_s).collect();
         assert_eq!(times, [900, 950, 970, 990]);
     }
@@ -228,25 +228,25 @@ mod tests {
     #[test]
     fn a_phone_whose_clock_is_ahead_cannot_freeze_its_dot() {
         let state = LiveState::default();
-        state.apply("c-1", &batch(1000, &[(5000, 35.90)]));
+        state.apply(&c1(), &batch(1000, &[(5000, 35.90)]));
         assert_eq!(
-            state.apply("c-1", &batch(1010, &[(1010, 35.91)])),
+            state.apply(&c1(), &batch(1010, &[(1010, 35.91)])),
             Applied::Moved
         );
         assert!((lat(&state) - 35.91).abs() < 1e-9);
         // Two of them in one upload: its own order counts.
-        state.apply("c-1", &batch(1020, &[(5020, 35.93), (5015, 35.92)]));
+        state.apply(&c1(), &batch(1020, &[(5020, 35.93), (5015, 35.92)]));
         assert!((lat(&state) - 35.93).abs() < 1e-9);
     }
 
     #[test]
     fn a_heartbeat_keeps_a_resting_phone_alive_but_moves_nothing() {
         let state = LiveState::default();
-        assert_eq!(state.apply("c-1", &batch(1000, &[])), Applied::Still);
+        assert_eq!(state.apply(&c1(), &batch(1000, &[])), Applied::Still);
         assert_eq!(state.len(), 0);
-        state.apply("c-1", &batch(1000, &[(1000, 35.9)]));
-        assert_eq!(state.apply("c-1", &batch(1500, &[])), Applied::Still);
-        let id = CourierId::try_from("c-1").expect("an id");
+        state.apply(&c1(), &batch(1000, &[(1000, 35.9)]));
+        assert_eq!(state.apply(&c1(), &batch(1500, &[])), Applied::Still);
+        let id = c1();
         let live = state.get(&id).expect("is there");
         assert_eq!(live.heard_at(), UnixMs(1_500_000));
         assert_eq!(live.fix.fix_time, UnixMs(1_000_000));
@@ -255,12 +255,15 @@ mod tests {
     #[test]
     fn a_forgotten_couriers_handle_is_not_given_to_another() {
         let state = LiveState::default();
-        state.apply("c-1", &batch(1000, &[(1000, 35.9)]));
-        let id = CourierId::try_from("c-1").expect("an id");
+        state.apply(&c1(), &batch(1000, &[(1000, 35.9)]));
+        let id = c1();
         let first = state.get(&id).expect("is there").handle;
         state.forget(&id);
         assert!(state.get(&id).is_none());
-        state.apply("c-2", &batch(1000, &[(1000, 35.9)]));
+        state.apply(
+            &CourierId::try_from("c-2").expect("an id"),
+            &batch(1000, &[(1000, 35.9)]),
+        );
         let mut handles = Vec::new();
         state.scan(|slot| handles.push(slot.live().handle));
         assert_eq!(handles.len(), 1);

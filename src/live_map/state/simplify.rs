@@ -61,6 +61,15 @@ fn within(line: &[Position], tolerance_m: f64) -> Vec<bool> {
     keep
 }
 
+/// Distance of `p` from `line` in metres; infinite from a line without corners.
+pub(crate) fn off_line_m(p: Position, line: &[Position]) -> f64 {
+    let segments = line
+        .windows(2)
+        .map(|pair| off_segment_m(p, pair[0], pair[1]));
+    let start = line.first().map(|only| off_segment_m(p, *only, *only));
+    segments.chain(start).fold(f64::INFINITY, f64::min)
+}
+
 /// Distance of `p` from the segment `a`–`b` in metres, on a plane that touches the earth at `a`.
 fn off_segment_m(p: Position, a: Position, b: Position) -> f64 {
     let shrink = a.lat().to_radians().cos();

@@ -11,6 +11,8 @@ mod topic;
 mod world;
 
 #[cfg(test)]
+mod privacy_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

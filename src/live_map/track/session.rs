@@ -85,17 +85,21 @@ impl Drop for TrackSession {
 impl Session for TrackSession {
     const CHANNEL: &'static str = "customer";
 
-    fn greet(hello: &str, live: &LiveMap) -> Result<Self, Close> {
-        let Ok(FromCustomer::Hello { token, epoch, seq }) = serde_json::from_str(hello) else {
+    async fn greet(hello: String, live: LiveMap) -> Result<Self, Close> {
+        let Ok(FromCustomer::Hello { token, epoch, seq }) = serde_json::from_str(&hello) else {
             return Err(Close::BadMessage(
                 r#"the first message must be {"type":"hello","token":"…"}"#,
             ));
         };
-        let link = live.access().link(&token).map_err(|error| match error {
-            AccessError::Gone => Close::Gone,
-            AccessError::Unavailable => Close::Restart,
-            AccessError::Unauthorized | AccessError::Forbidden => Close::Unauthorized,
-        })?;
+        let link = live
+            .access()
+            .link_or_gone(&token)
+            .await
+            .map_err(|error| match error {
+                AccessError::Gone => Close::Gone,
+                AccessError::Unavailable => Close::Restart,
+                AccessError::Unauthorized | AccessError::Forbidden => Close::Unauthorized,
+            })?;
         let joined = live.tracks().join(link, epoch.zip(seq), live.now());
         joined.map_err(|TooManyViewers| Close::TooMany("too many look at this delivery"))
     }

@@ -23,9 +23,10 @@ use super::messages::{
 };
 use super::world::World;
 use crate::directory::Run;
-use crate::domain::{Delivery, DeliveryId, UnixMs};
+use crate::domain::eta::Pace;
+use crate::domain::{Delivery, DeliveryId, Position, UnixMs};
 use crate::live_map::eta::{self, EtaRange};
-use crate::live_map::state::{Live, simplify};
+use crate::live_map::state::{Live, off_line_m, simplify};
 use crate::live_map::visibility::{self, Sight, WhyHidden};
 
 /// Frames that are kept for sessions that are behind.
@@ -36,8 +37,13 @@ const MOST_CORNERS: usize = 256;
 const FIX_EVERY_MS: i64 = 1_000;
 /// … except that so many may come at once.
 const FIX_BURST: i64 = 2;
-/// An ETA is thought over at most this often, milliseconds.
-const ETA_EVERY_MS: i64 = 10_000;
+/// An ETA is thought over after a twentieth of the time that is left, but not sooner than this,
+/// milliseconds …
+const ETA_SOONEST_MS: i64 = 10_000;
+/// … and not later.
+const ETA_LATEST_MS: i64 = 60_000;
+/// A courier further than this from the route has taken another one, metres.
+const OFF_ROUTE_M: f64 = 150.0;
 
 /// The delivery is completed for longer than the grace, or gone from the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +82,8 @@ struct Inner {
     /// Frames up to this one are not all kept.
     lost_to: u32,
     bucket: Bucket,
+    /// How the courier gets on, as far as it was watched.
+    pace: Pace,
     sessions: Vec<(u64, Arc<Notify>)>,
     /// When it was first seen that nobody watches.
     idle_since: Option<UnixMs>,
@@ -96,7 +104,10 @@ struct Known {
     stops_before: u32,
     way_from: Option<UnixMs>,
     eta: Option<EtaRange>,
-    eta_at: UnixMs,
+    /// When the ETA is to be thought over.
+    eta_due: UnixMs,
+    /// The way ahead.
+    route: Option<Box<[Position]>>,
     /// When it must be looked at again though nobody says so.
     due: Option<UnixMs>,
 }
@@ -121,6 +132,7 @@ impl TrackTopic {
                 frames: VecDeque::new(),
                 lost_to: 0,
                 bucket: Bucket::default(),
+                pace: Pace::default(),
                 sessions: Vec::new(),
                 idle_since: None,
             }),
@@ -227,11 +239,11 @@ impl TrackTopic {
     /// Turns what has changed since it was last looked at into frames.
     fn tell(&self, inner: &mut Inner, world: &World, seen: &Now) {
         let Some(mut known) = inner.known.take() else {
-            inner.known = Some(known_of(world, seen));
+            inner.known = Some(known_of(world, seen, &mut inner.pace));
             return;
         };
-        if must_resync(&known, seen) {
-            inner.known = Some(known_of(world, seen));
+        if must_resync(&known, seen) || is_off_route(&known, seen) {
+            inner.known = Some(known_of(world, seen, &mut inner.pace));
             inner.seq += 1;
             let text = self.snapshot(inner, world, seen, inner.seq);
             inner.keep(text, None);
@@ -246,10 +258,10 @@ impl TrackTopic {
             });
         }
         let held_until = tell_position(inner, &mut known, &seen.sight, seen.at);
-        let open_changed = steps_told != seen.delivery.timeline.len();
-        if open_changed || seen.at.since(known.eta_at) >= ETA_EVERY_MS {
-            known.eta_at = seen.at;
-            let eta = eta_of(world, seen);
+        let stepped = steps_told != seen.delivery.timeline.len();
+        if stepped || known.eta_due <= seen.at {
+            let eta = eta_of(world, seen, &mut inner.pace);
+            known.eta_due = eta_due(eta, seen.at);
             if eta != known.eta {
                 known.eta = eta;
                 inner.say(None, |seq| ToCustomer::Eta {
@@ -266,6 +278,7 @@ impl TrackTopic {
 
     fn snapshot(&self, inner: &Inner, world: &World, seen: &Now, seq: u32) -> String {
         let delivery = &*seen.delivery;
+        let known = inner.known.as_ref();
         let trail = |from| match &delivery.courier_id {
             Some(id) => world.state.trail(id, from),
             None => Vec::new(),
@@ -292,10 +305,10 @@ impl TrackTopic {
             brand: &world.brand,
             position: seen.sight.position.as_ref().ok().map(ShownFix::of),
             why_hidden: seen.sight.position.as_ref().err().copied(),
-            eta: inner.known.as_ref().and_then(|known| known.eta),
+            eta: known.and_then(|known| known.eta),
             stops_before: seen.sight.stops_before,
             path: path.map(|path| lon_lat(&simplify(&path, MOST_CORNERS))),
-            route: None,
+            route: known.and_then(|known| known.route.as_deref()).map(lon_lat),
             viewers: u32::try_from(inner.sessions.len()).unwrap_or(u32::MAX),
         };
         ToCustomer::Snapshot(Box::new(snapshot)).text()
@@ -317,7 +330,18 @@ fn must_resync(known: &Known, seen: &Now) -> bool {
         || (old.status != new.status && new.timeline.len() == told)
 }
 
-fn known_of(world: &World, seen: &Now) -> Known {
+/// Whether the way ahead that was told is not the one that the courier takes.
+fn is_off_route(known: &Known, seen: &Now) -> bool {
+    match (&known.route, &seen.sight.position) {
+        (Some(route), Ok(live)) => {
+            known.eta_due <= seen.at && off_line_m(live.fix.position, route) > OFF_ROUTE_M
+        }
+        _ => false,
+    }
+}
+
+fn known_of(world: &World, seen: &Now, pace: &mut Pace) -> Known {
+    let eta = eta_of(world, seen, pace);
     Known {
         delivery: seen.delivery.clone(),
         courier: seen.courier.clone(),
@@ -329,10 +353,21 @@ fn known_of(world: &World, seen: &Now) -> Known {
             .map_err(|why| *why),
         stops_before: seen.sight.stops_before,
         way_from: seen.sight.way_from,
-        eta: eta_of(world, seen),
-        eta_at: seen.at,
+        eta,
+        eta_due: eta_due(eta, seen.at),
+        route: route_of(world, seen),
         due: seen.sight.until,
     }
+}
+
+/// The way ahead by road, while it may be shown.
+fn route_of(world: &World, seen: &Now) -> Option<Box<[Position]>> {
+    let (Some(_), Ok(live)) = (seen.sight.way_from, &seen.sight.position) else {
+        return None;
+    };
+    let to = seen.delivery.dropoff.position;
+    let route = world.roads.route(live.fix.position, to)?;
+    Some(simplify(&route.path, MOST_CORNERS).into())
 }
 
 /// Tells of a newer fix, or that there is none to be seen. Answers when a fix that had to wait is
@@ -370,19 +405,21 @@ fn tell_position(
 }
 
 /// When the courier is expected: while it is on its way with these goods, hidden or not.
-fn eta_of(world: &World, seen: &Now) -> Option<EtaRange> {
+fn eta_of(world: &World, seen: &Now, pace: &mut Pace) -> Option<EtaRange> {
     let under_way = match &seen.sight.position {
         Ok(_) | Err(WhyHidden::OtherStop) => true,
         Err(_) => false,
     };
     let id = seen.delivery.courier_id.as_ref().filter(|_| under_way)?;
     let live: Live = world.state.get(id)?;
-    let before = seen.run.open.iter().take(seen.sight.stops_before as usize);
-    let mut stops: Vec<_> = before.map(|d| d.dropoff.position).collect();
-    stops.push(seen.delivery.dropoff.position);
-    let recent = world.state.trail(id, seen.at.plus_ms(-eta::PACE_WINDOW_MS));
+    let stops = eta::stops_until(seen.run.open.iter().map(|open| &**open), &seen.delivery);
     let vehicle = seen.courier.as_ref().and_then(|c| c.vehicle);
-    eta::estimate(live.fix.position, &stops, vehicle, &recent, seen.at)
+    eta::expect(&world.roads, &live, &stops, vehicle, pace, seen.at)
+}
+
+fn eta_due(eta: Option<EtaRange>, now: UnixMs) -> UnixMs {
+    let left_ms = eta.map_or(0, |eta| eta.to.since(now));
+    now.plus_ms((left_ms / 20).clamp(ETA_SOONEST_MS, ETA_LATEST_MS))
 }
 
 impl Inner {
