@@ -19,8 +19,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A pool that connects when it is first used.
 pub(super) fn pool(config: &DatabaseConfig, url: &str) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions =
-        url.parse().map_err(|_| anyhow::anyhow!("database.url is not a Postgres URL"))?;
+    let options: PgConnectOptions = url
+        .parse()
+        .map_err(|_| anyhow::anyhow!("database.url is not a Postgres URL"))?;
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -42,7 +42,10 @@ impl Listeners {
 
     /// What all links are made of.
     pub(super) fn public_url(&self, config: &HttpConfig) -> String {
-        config.public_url.clone().unwrap_or_else(|| self.url(config))
+        config
+            .public_url
+            .clone()
+            .unwrap_or_else(|| self.url(config))
     }
 
     /// Serves until the soft stop. `probes` are part of `router` unless operators have a port of
@@ -54,7 +57,10 @@ impl Listeners {
         probes: Router,
         lifecycle: &Lifecycle,
     ) -> Serving {
-        let serving = Serving { url: self.url(config), tasks: TaskTracker::new() };
+        let serving = Serving {
+            url: self.url(config),
+            tasks: TaskTracker::new(),
+        };
         let listen = Listen::of(config);
         let ports = [
             ("http", Some(self.main), router.clone()),

@@ -48,7 +48,11 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         let (embedded, owner) = (embedded.clone(), lifecycle.clone());
         tokio::spawn(async move { owner.fail(embedded.failed().await) });
     }
-    let url = config.database.url.as_ref().context("database.url is not set")?;
+    let url = config
+        .database
+        .url
+        .as_ref()
+        .context("database.url is not set")?;
     let pool = database::pool(&config.database, url.expose())?;
     let migrated = database::migrate_at_start(&pool).await?;
 
@@ -68,7 +72,11 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     let access = Access::over(sync.clone(), clock.clone(), admin_key);
     let chance = Chance::from_system()?;
     let ready = Arc::new(AtomicBool::new(false));
-    let operator = operator::Operator { pool: pool.clone(), metrics, ready: ready.clone() };
+    let operator = operator::Operator {
+        pool: pool.clone(),
+        metrics,
+        ready: ready.clone(),
+    };
     let slices = Slices::build(slices::Ground {
         config: &config,
         roles: &roles,
@@ -92,7 +100,12 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     if config.http.operator_listen.is_none() {
         api = api.merge(operator.probes().into());
     }
-    let site = http::Site { uploads, api, access, demo: slices.demo_flag() };
+    let site = http::Site {
+        uploads,
+        api,
+        access,
+        demo: slices.demo_flag(),
+    };
     let router = http::assemble(site, &config.http, &config.web, &public_url);
     let serving = listeners.serve(&config.http, router, operator.probes(), &lifecycle);
 
@@ -122,11 +135,14 @@ fn open_log(config: &Config, clock: &SharedClock) -> anyhow::Result<OpenedLog> {
     match config.stream.backend {
         Backend::Embedded => {
             let log = EmbeddedLog::open(embedded_options(config), clock.clone())?;
-            Ok(OpenedLog { shared: log.clone(), embedded: Some(log) })
+            Ok(OpenedLog {
+                shared: log.clone(),
+                embedded: Some(log),
+            })
         }
-        Backend::Kafka => anyhow::bail!(
-            "stream.backend = \"kafka\" is not part of this build; use \"embedded\""
-        ),
+        Backend::Kafka => {
+            anyhow::bail!("stream.backend = \"kafka\" is not part of this build; use \"embedded\"")
+        }
     }
 }
 
@@ -134,7 +150,8 @@ fn open_log(config: &Config, clock: &SharedClock) -> anyhow::Result<OpenedLog> {
 fn embedded_options(config: &Config) -> EmbeddedLogOptions {
     const GIB: u64 = 1 << 30;
     let settings = &config.stream.embedded;
-    let mut options = EmbeddedLogOptions::new(config.data_dir.join("log"), config.stream.partitions);
+    let mut options =
+        EmbeddedLogOptions::new(config.data_dir.join("log"), config.stream.partitions);
     options.sync_threads = settings.sync_threads;
     options.min_sync_interval = Duration::from_millis(settings.min_sync_interval_ms);
     options.ring_bytes = (settings.ring_mib << 20) / config.stream.partitions as usize;
@@ -158,7 +175,12 @@ pub async fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
     let log = open_log(&config, &clock)?;
     let pool = database::pool(&config.database, "postgres://localhost/nowhere")?;
     let directory = Directory::new();
-    let sync = directory::Sync::new(pool.clone(), directory.clone(), clock.clone(), scratch.clone());
+    let sync = directory::Sync::new(
+        pool.clone(),
+        directory.clone(),
+        clock.clone(),
+        scratch.clone(),
+    );
     let slices = Slices::build(slices::Ground {
         config: &config,
         roles: &Roles::all(),
@@ -187,5 +209,7 @@ pub async fn migrate_once(config: &Config) -> anyhow::Result<()> {
         "database.url is not set; the private cluster is migrated whenever `waylog serve` starts",
     )?;
     let pool = database::pool(&config.database, url.expose())?;
-    database::migrate(&pool).await.context("migrate the database")
+    database::migrate(&pool)
+        .await
+        .context("migrate the database")
 }

@@ -46,8 +46,14 @@ struct Health {
 
 async fn healthz(State(operator): State<Operator>) -> Json<Health> {
     let asked = sqlx::query("select 1").execute(&operator.pool);
-    let up = matches!(tokio::time::timeout(DATABASE_PATIENCE, asked).await, Ok(Ok(_)));
-    Json(Health { status: "ok", database: if up { "up" } else { "down" } })
+    let up = matches!(
+        tokio::time::timeout(DATABASE_PATIENCE, asked).await,
+        Ok(Ok(_))
+    );
+    Json(Health {
+        status: "ok",
+        database: if up { "up" } else { "down" },
+    })
 }
 
 async fn readyz(State(operator): State<Operator>) -> Response {
@@ -60,6 +66,9 @@ async fn readyz(State(operator): State<Operator>) -> Response {
 
 async fn render(State(operator): State<Operator>) -> Response {
     operator.metrics.run_upkeep();
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
     (kind, operator.metrics.render()).into_response()
 }

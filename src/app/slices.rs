@@ -172,7 +172,9 @@ impl Slices {
 
     /// Waits until the live map knows the positions of before the start.
     pub(super) async fn wait_until_restored(&self, stop: &CancellationToken) {
-        let Some(live_map) = &self.live_map else { return };
+        let Some(live_map) = &self.live_map else {
+            return;
+        };
         while !live_map.is_restored() && !stop.is_cancelled() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -180,13 +182,19 @@ impl Slices {
 
     /// All routes of this process: the phones' uploads, and everything else.
     pub(super) fn routes(&self, log: Arc<dyn Log>) -> (OpenApiRouter, OpenApiRouter) {
-        let uploads = self.ingest.as_ref().map_or_else(OpenApiRouter::new, Ingest::routes);
+        let uploads = self
+            .ingest
+            .as_ref()
+            .map_or_else(OpenApiRouter::new, Ingest::routes);
         (uploads, self.api(log))
     }
 
     /// Whether the pages show the strip of the demo.
     pub(super) fn demo_flag(&self) -> DemoFlag {
-        self.dispatch.as_ref().map(Dispatch::demo_flag).unwrap_or_default()
+        self.dispatch
+            .as_ref()
+            .map(Dispatch::demo_flag)
+            .unwrap_or_default()
     }
 
     fn api(&self, log: Arc<dyn Log>) -> OpenApiRouter {

@@ -123,7 +123,10 @@ async fn records(
             Some(text) => parse_seek(text)?,
             // The newest few: offsets are dense but for repaired holes.
             None => SeekTo::Offset(Offset(
-                partition.durable_offset.saturating_sub(limit as u64).max(partition.log_start_offset),
+                partition
+                    .durable_offset
+                    .saturating_sub(limit as u64)
+                    .max(partition.log_start_offset),
             )),
         };
         let only = [Partition(partition.partition)];
@@ -135,9 +138,15 @@ async fn records(
         return Err(Problem::not_found("that partition"));
     }
     found.sort_by_key(|(partition, record)| (record.timestamp_ms, *partition, record.offset));
-    let keep = if tail.from.is_some() { 0 } else { found.len().saturating_sub(limit) };
+    let keep = if tail.from.is_some() {
+        0
+    } else {
+        found.len().saturating_sub(limit)
+    };
     let items = found.into_iter().skip(keep).take(limit);
-    Ok(Json(Records { items: items.map(|(p, r)| view(&topic, p, &r)).collect() }))
+    Ok(Json(Records {
+        items: items.map(|(p, r)| view(&topic, p, &r)).collect(),
+    }))
 }
 
 async fn read_some(
@@ -146,7 +155,11 @@ async fn read_some(
     end: Offset,
 ) -> Result<Vec<StoredRecord>, Problem> {
     let mut read = Vec::new();
-    while read.len() < limit && read.last().is_none_or(|r: &StoredRecord| r.offset.advance(1) < end) {
+    while read.len() < limit
+        && read
+            .last()
+            .is_none_or(|r: &StoredRecord| r.offset.advance(1) < end)
+    {
         match reader.poll(QUIET).await {
             Ok(StreamEvent::Records { records, .. }) => read.extend(records),
             Ok(StreamEvent::Idle) => break,
@@ -175,7 +188,9 @@ fn view(topic: &str, partition: u32, record: &StoredRecord) -> RecordView {
             })
             .collect()
     });
-    let text = fixes.is_none().then(|| String::from_utf8_lossy(&record.value).into_owned());
+    let text = fixes
+        .is_none()
+        .then(|| String::from_utf8_lossy(&record.value).into_owned());
     RecordView {
         partition,
         offset: record.offset.0,
@@ -196,9 +211,13 @@ fn parse_seek(text: &str) -> Result<SeekTo, Problem> {
     if let Ok(offset) = text.parse() {
         return Ok(SeekTo::Offset(Offset(offset)));
     }
-    UnixMs::parse_rfc3339(text).map(|at| SeekTo::TimestampMs(at.0)).map_err(|_| {
-        Problem::invalid("give earliest, latest, an offset, or a time as in 2026-11-22T10:00:00Z")
-    })
+    UnixMs::parse_rfc3339(text)
+        .map(|at| SeekTo::TimestampMs(at.0))
+        .map_err(|_| {
+            Problem::invalid(
+                "give earliest, latest, an offset, or a time as in 2026-11-22T10:00:00Z",
+            )
+        })
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -232,7 +251,9 @@ async fn reset(
     let partitions = log.partitions(topic).map_err(problem)?;
     let mut committed = Vec::new();
     for partition in (0..partitions).filter(|p| reset.partition.is_none_or(|only| only == *p)) {
-        let moved = log.reset_group(topic, &group, Partition(partition), to).await;
+        let moved = log
+            .reset_group(topic, &group, Partition(partition), to)
+            .await;
         let moved = moved.map_err(|error| Problem::conflict("group_busy", error.to_string()))?;
         committed.push((partition, moved.0));
     }
@@ -241,5 +262,8 @@ async fn reset(
 
 fn problem(error: LogError) -> Problem {
     tracing::error!(%error, "cannot look at the stream");
-    Problem::unavailable("the log cannot be looked at now; its error is in the server's log", 5)
+    Problem::unavailable(
+        "the log cannot be looked at now; its error is in the server's log",
+        5,
+    )
 }

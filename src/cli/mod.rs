@@ -9,9 +9,9 @@ mod migrate;
 mod openapi;
 pub mod replay;
 mod serve;
+pub mod simulate;
 mod status;
 pub mod stream;
-pub mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

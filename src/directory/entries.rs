@@ -8,8 +8,7 @@ use uuid::Uuid;
 
 use super::index::Keyed;
 use crate::domain::{
-    Courier, CourierId, Delivery, DeliveryId, Geofence, GeofenceId, Position, SpeedUnit,
-    UnixMs,
+    Courier, CourierId, Delivery, DeliveryId, Geofence, GeofenceId, Position, SpeedUnit, UnixMs,
 };
 
 /// SHA-256 of a secret. The secret has at least 128 random bits, so that a plain hash is enough.

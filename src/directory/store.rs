@@ -103,9 +103,15 @@ fn join_run(runs: &mut Runs, delivery: &Arc<Delivery>) {
 
 /// Where and when the courier was at this delivery's door.
 fn stop_at(delivery: &Delivery) -> Option<PreviousStop> {
-    let visited = matches!(delivery.status, DeliveryStatus::Delivered | DeliveryStatus::Failed);
+    let visited = matches!(
+        delivery.status,
+        DeliveryStatus::Delivered | DeliveryStatus::Failed
+    );
     let completed_at = delivery.completed_at().filter(|_| visited)?;
-    Some(PreviousStop { position: delivery.dropoff.position, completed_at })
+    Some(PreviousStop {
+        position: delivery.dropoff.position,
+        completed_at,
+    })
 }
 
 fn leave_run(runs: &mut Runs, delivery: &Delivery) {
@@ -201,7 +207,8 @@ impl Directory {
     #[must_use]
     pub fn run_of(&self, courier: &CourierId) -> Vec<Arc<Delivery>> {
         let runs = self.runs.read();
-        runs.get(courier).map_or_else(Vec::new, |run| run.open.clone())
+        runs.get(courier)
+            .map_or_else(Vec::new, |run| run.open.clone())
     }
 
     /// A courier's run as it stands at one instant: what is open, and the stop before it.

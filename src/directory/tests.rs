@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-
 use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::{CourierId, DeliveryId, DeliveryStatus, UnixMs};
