@@ -1,4 +1,4 @@
-//! An export under way: from Postgres to the client, at the client's pace.
+//! An export under way: from Postgres to the client, at the client's pace, in constant memory.
 
 use axum::body::{Body, Bytes};
 use futures_util::{TryStreamExt, stream};
@@ -6,7 +6,7 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::formats::{Format, Writer};
+use super::format::{Format, Writer};
 use crate::analytics::columns::Day;
 use crate::analytics::range::TimeRange;
 use crate::analytics::tracks::{InOrder, segments};
@@ -17,26 +17,30 @@ const CHUNK: usize = 64 << 10;
 /// Chunks that may wait for a slow reader; then reading from Postgres pauses.
 const CHUNKS: usize = 4;
 
+/// What is to be exported.
+pub(super) struct Wanted {
+    pub(super) couriers: Vec<CourierId>,
+    /// Days that have a partition, oldest first.
+    pub(super) days: Vec<Day>,
+    pub(super) range: TimeRange,
+    pub(super) format: Format,
+}
+
 /// The answer's body. Reading goes on while the client reads and ends when it goes away.
 pub(super) fn body(
     connection: PoolConnection<Postgres>,
-    courier: CourierId,
-    days: Vec<Day>,
-    range: TimeRange,
-    format: Format,
+    wanted: Wanted,
     permit: OwnedSemaphorePermit,
 ) -> Body {
     let (chunks, receiver) = mpsc::channel(CHUNKS);
     tokio::spawn(async move {
-        let mut export = Export {
-            chunks,
-            writer: Writer::new(format, courier.clone()),
-        };
-        let done = export.run(connection, &courier, &days, range).await;
-        if let Err(Stopped::Database(error)) = done {
-            tracing::warn!(%error, "an export broke off");
-            // The client sees the connection break, not a file that looks complete.
-            drop(export.chunks.send(Err(error)).await);
+        match export(connection, &wanted, &chunks).await {
+            Ok(()) | Err(Stopped::ClientGone) => {}
+            Err(Stopped::Failed(error)) => {
+                tracing::warn!(%error, "an export broke off");
+                // The client sees the connection break, not a file that looks complete.
+                drop(chunks.send(Err(error)).await);
+            }
         }
         drop(permit);
     });
@@ -48,57 +52,62 @@ pub(super) fn body(
 
 /// Why an export ended early.
 enum Stopped {
-    Database(sqlx::Error),
+    Failed(std::io::Error),
     ClientGone,
 }
 
 impl From<sqlx::Error> for Stopped {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+        Self::Failed(std::io::Error::other(error))
     }
 }
 
-struct Export {
-    chunks: mpsc::Sender<Result<Bytes, sqlx::Error>>,
+impl From<std::io::Error> for Stopped {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+async fn export(
+    mut connection: PoolConnection<Postgres>,
+    wanted: &Wanted,
+    chunks: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+) -> Result<(), Stopped> {
+    let mut out = Out {
+        chunks,
+        writer: Writer::new(wanted.format)?,
+    };
+    for courier in &wanted.couriers {
+        for day in &wanted.days {
+            let mut in_order = InOrder::new(wanted.range);
+            let mut rows = segments(&mut connection, courier, *day, wanted.range);
+            while let Some(row) = rows.try_next().await? {
+                out.write(courier, &in_order.push(&row)).await?;
+            }
+            out.write(courier, &in_order.rest()).await?;
+        }
+    }
+    out.writer.finish()?;
+    out.send().await
+}
+
+struct Out<'a> {
+    chunks: &'a mpsc::Sender<Result<Bytes, std::io::Error>>,
     writer: Writer,
 }
 
-impl Export {
-    async fn run(
-        &mut self,
-        mut connection: PoolConnection<Postgres>,
-        courier: &CourierId,
-        days: &[Day],
-        range: TimeRange,
-    ) -> Result<(), Stopped> {
-        self.writer.begin();
-        for day in days {
-            let mut in_order = InOrder::new(range);
-            let mut rows = segments(&mut connection, courier, *day, range);
-            while let Some(row) = rows.try_next().await? {
-                self.write(&in_order.push(&row)).await?;
-            }
-            self.write(&in_order.rest()).await?;
-        }
-        self.writer.end();
-        self.send().await
-    }
-
-    async fn write(&mut self, fixes: &[Fix]) -> Result<(), Stopped> {
-        for fix in fixes {
-            self.writer.fix(fix);
-            if self.writer.len() >= CHUNK {
-                self.send().await?;
-            }
+impl Out<'_> {
+    async fn write(&mut self, courier: &CourierId, fixes: &[Fix]) -> Result<(), Stopped> {
+        self.writer.write(courier, fixes)?;
+        if self.writer.len() >= CHUNK {
+            self.send().await?;
         }
         Ok(())
     }
 
     async fn send(&mut self) -> Result<(), Stopped> {
         let chunk = Ok(self.writer.take());
-        self.chunks
-            .send(chunk)
-            .await
-            .map_err(|_| Stopped::ClientGone)
+        let sent = self.chunks.send(chunk).await;
+        sent.map_err(|_| Stopped::ClientGone)
     }
 }

@@ -1,74 +1,50 @@
-//! The text formats of an export. Numbers are written from the steps in which they are stored, with
+//! The text formats of an export: JSON, CSV, GPX, GeoJSON. Numbers are written from the steps in which they are stored, with
 //! as many digits as those have: no rounding, no exponent.
 
 use axum::body::Bytes;
 
+use super::format::Format;
 use crate::analytics::columns::{
     DAY_MS, accuracy_dm, altitude_dm, battery_pct, heading_ddeg, speed_cmps,
 };
 use crate::domain::{CourierId, Fix, UnixMs};
-use crate::http::Problem;
 
-/// What an export may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::analytics) enum Format {
-    /// `{"items":[…],"next_cursor":null}`.
-    Json,
-    /// With a header, RFC 4180.
-    Csv,
-    /// A FeatureCollection of points, RFC 7946.
-    GeoJson,
-}
+/// A gap of this length begins a new segment of a GPX track, milliseconds.
+const GPX_GAP_MS: i64 = 3_600_000;
 
-impl Format {
-    pub(super) fn parse(word: Option<&str>) -> Result<Self, Problem> {
-        match word.unwrap_or("json") {
-            "json" => Ok(Self::Json),
-            "csv" => Ok(Self::Csv),
-            "geojson" => Ok(Self::GeoJson),
-            _ => Err(Problem::invalid("`format` must be json, csv or geojson")),
-        }
-    }
-
-    pub(super) fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Csv => "text/csv; charset=utf-8; header=present",
-            Self::GeoJson => "application/geo+json",
-        }
-    }
-
-    pub(super) fn extension(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Csv => "csv",
-            Self::GeoJson => "geojson",
-        }
-    }
-}
-
-/// Writes fixes of one courier into a buffer that is taken from time to time.
-pub(super) struct Writer {
+/// Writes fixes as text.
+pub(super) struct TextWriter {
     format: Format,
-    courier: CourierId,
     out: Vec<u8>,
-    first: bool,
+    /// Courier and time of the fix before.
+    last: Option<(CourierId, UnixMs)>,
     /// The last day written and its `YYYY-MM-DDT`: most fixes share it.
     date: (i64, String),
 }
 
-impl Writer {
-    pub(super) fn new(format: Format, courier: CourierId) -> Self {
+impl TextWriter {
+    pub(super) fn new(format: Format) -> Self {
+        let begin = match format {
+            Format::Json | Format::Parquet => "{\"items\":[",
+            Format::Csv => {
+                "courier_id,fix_time,lat,lon,accuracy_m,speed_mps,heading_deg,altitude_m,battery_pct\r\n"
+            }
+            Format::Gpx => {
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+                 <gpx version=\"1.1\" creator=\"Waylog\" \
+                 xmlns=\"http://www.topografix.com/GPX/1/1\" \
+                 xmlns:gpxtpx=\"http://www.garmin.com/xmlschemas/TrackPointExtension/v2\">\n"
+            }
+            Format::GeoJson => "{\"type\":\"FeatureCollection\",\"features\":[",
+        };
         Self {
             format,
-            courier,
-            out: Vec::new(),
-            first: true,
+            out: begin.into(),
+            last: None,
             date: (i64::MIN, String::new()),
         }
     }
 
-    /// Bytes waiting to be taken.
     pub(super) fn len(&self) -> usize {
         self.out.len()
     }
@@ -78,35 +54,33 @@ impl Writer {
         std::mem::replace(&mut self.out, next).into()
     }
 
-    pub(super) fn begin(&mut self) {
-        self.out.extend_from_slice(match self.format {
-            Format::Json => b"{\"items\":[".as_slice(),
-            Format::Csv => {
-                b"courier_id,fix_time,lat,lon,accuracy_m,speed_mps,heading_deg,altitude_m,battery_pct\r\n"
+    pub(super) fn write(&mut self, courier: &CourierId, fixes: &[Fix]) {
+        for fix in fixes {
+            match self.format {
+                Format::Json | Format::Parquet => self.json(courier, fix),
+                Format::Csv => self.csv(courier, fix),
+                Format::Gpx => self.gpx(courier, fix),
+                Format::GeoJson => self.geojson(courier, fix),
             }
-            Format::GeoJson => b"{\"type\":\"FeatureCollection\",\"features\":[",
-        });
-    }
-
-    pub(super) fn end(&mut self) {
-        self.out.extend_from_slice(match self.format {
-            Format::Json => b"],\"next_cursor\":null}".as_slice(),
-            Format::Csv => b"",
-            Format::GeoJson => b"]}",
-        });
-    }
-
-    pub(super) fn fix(&mut self, fix: &Fix) {
-        match self.format {
-            Format::Json => self.json(fix),
-            Format::Csv => self.csv(fix),
-            Format::GeoJson => self.geojson(fix),
+            match &mut self.last {
+                Some((same, at)) if same == courier => *at = fix.fix_time,
+                last => *last = Some((courier.clone(), fix.fix_time)),
+            }
         }
-        self.first = false;
     }
 
-    fn csv(&mut self, fix: &Fix) {
-        self.text(self.courier.clone().as_str());
+    pub(super) fn finish(&mut self) {
+        match self.format {
+            Format::Json | Format::Parquet => self.text("],\"next_cursor\":null}"),
+            Format::Csv => {}
+            Format::Gpx if self.last.is_some() => self.text("</trkseg></trk>\n</gpx>\n"),
+            Format::Gpx => self.text("</gpx>\n"),
+            Format::GeoJson => self.text("]}"),
+        }
+    }
+
+    fn csv(&mut self, courier: &CourierId, fix: &Fix) {
+        self.text(courier.as_str());
         self.out.push(b',');
         self.time(fix.fix_time);
         self.out.push(b',');
@@ -122,9 +96,11 @@ impl Writer {
         self.text("\r\n");
     }
 
-    fn json(&mut self, fix: &Fix) {
+    fn json(&mut self, courier: &CourierId, fix: &Fix) {
         self.separate();
-        self.text("{\"fix_time\":\"");
+        self.text("{\"courier_id\":\"");
+        self.text(courier.as_str());
+        self.text("\",\"fix_time\":\"");
         self.time(fix.fix_time);
         self.text("\",\"lat\":");
         decimal(&mut self.out, fix.position.lat_e7(), 7);
@@ -134,19 +110,71 @@ impl Writer {
         self.text("}");
     }
 
-    fn geojson(&mut self, fix: &Fix) {
+    fn geojson(&mut self, courier: &CourierId, fix: &Fix) {
         self.separate();
         self.text("{\"type\":\"Feature\",\"geometry\":{\"type\":\"Point\",\"coordinates\":[");
         decimal(&mut self.out, fix.position.lon_e7(), 7);
         self.out.push(b',');
         decimal(&mut self.out, fix.position.lat_e7(), 7);
         self.text("]},\"properties\":{\"courier_id\":\"");
-        self.text(self.courier.clone().as_str());
+        self.text(courier.as_str());
         self.text("\",\"fix_time\":\"");
         self.time(fix.fix_time);
         self.text("\"");
         self.measured(fix);
         self.text("}}");
+    }
+
+    /// Elements in the order that the schema of GPX 1.1 wants; speed (m/s) and course (°) in the
+    /// extension that is most widely read.
+    fn gpx(&mut self, courier: &CourierId, fix: &Fix) {
+        let last = self.last.as_ref().map(|(id, at)| (id == courier, *at));
+        match last {
+            Some((true, at)) if fix.fix_time.since(at) < GPX_GAP_MS => {}
+            Some((true, _)) => self.text("</trkseg><trkseg>\n"),
+            other => {
+                if other.is_some() {
+                    self.text("</trkseg></trk>\n");
+                }
+                // An id has no character that XML minds.
+                self.text("<trk><name>");
+                self.text(courier.as_str());
+                self.text("</name><trkseg>\n");
+            }
+        }
+        self.text("<trkpt lat=\"");
+        decimal(&mut self.out, fix.position.lat_e7(), 7);
+        self.text("\" lon=\"");
+        decimal(&mut self.out, fix.position.lon_e7(), 7);
+        self.text("\">");
+        if let Some(dm) = altitude_dm(fix) {
+            self.element("ele", dm, 1);
+        }
+        self.text("<time>");
+        self.time(fix.fix_time);
+        self.text("</time>");
+        let (speed, heading) = (speed_cmps(fix), heading_ddeg(fix));
+        if speed.is_some() || heading.is_some() {
+            self.text("<extensions><gpxtpx:TrackPointExtension>");
+            if let Some(cmps) = speed {
+                self.element("gpxtpx:speed", cmps, 2);
+            }
+            if let Some(ddeg) = heading {
+                self.element("gpxtpx:course", ddeg.into(), 1);
+            }
+            self.text("</gpxtpx:TrackPointExtension></extensions>");
+        }
+        self.text("</trkpt>\n");
+    }
+
+    fn element(&mut self, name: &str, steps: i32, digits: u32) {
+        self.text("<");
+        self.text(name);
+        self.text(">");
+        decimal(&mut self.out, steps, digits);
+        self.text("</");
+        self.text(name);
+        self.text(">");
     }
 
     /// `,"accuracy_m":4.9,…`, null where unknown.
@@ -163,7 +191,7 @@ impl Writer {
     }
 
     fn separate(&mut self) {
-        if !self.first {
+        if self.last.is_some() {
             self.text(",\n");
         }
     }
@@ -252,12 +280,9 @@ mod tests {
 
     fn export(format: Format, fixes: &[Fix]) -> String {
         let courier = CourierId::try_from("c-1").expect("an id");
-        let mut writer = Writer::new(format, courier);
-        writer.begin();
-        for fix in fixes {
-            writer.fix(fix);
-        }
-        writer.end();
+        let mut writer = TextWriter::new(format);
+        writer.write(&courier, fixes);
+        writer.finish();
         String::from_utf8(writer.take().to_vec()).expect("UTF-8")
     }
 
@@ -298,5 +323,26 @@ mod tests {
         let feature = &geojson["features"][1];
         assert_eq!(feature["geometry"]["coordinates"][0], -14.5);
         assert_eq!(feature["properties"]["courier_id"], "c-1");
+    }
+
+    #[test]
+    fn writes_gpx_with_a_track_a_courier_and_a_segment_a_stretch() {
+        let mut writer = TextWriter::new(Format::Gpx);
+        for id in ["c-1", "c-2"] {
+            writer.write(&CourierId::try_from(id).expect("an id"), &two_fixes());
+        }
+        writer.finish();
+        let text = String::from_utf8(writer.take().to_vec()).expect("UTF-8");
+        let xml = roxmltree::Document::parse(&text).expect("well-formed");
+        let count = |name| xml.descendants().filter(|n| n.has_tag_name(name)).count();
+        let ns = |name| ("http://www.topografix.com/GPX/1/1", name);
+        assert_eq!(
+            (count(ns("trk")), count(ns("trkseg")), count(ns("trkpt"))),
+            (2, 4, 4)
+        );
+        assert!(text.contains("<ele>-3.5</ele><time>2026-11-22T10:00:00.123Z</time>"));
+        assert!(text.contains("<gpxtpx:speed>12.34</gpxtpx:speed>"));
+        let empty = export(Format::Gpx, &[]);
+        roxmltree::Document::parse(&empty).expect("well-formed");
     }
 }
