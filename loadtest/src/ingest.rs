@@ -148,11 +148,15 @@ async fn one_run(
 ) -> anyhow::Result<Outcome> {
     let phase = Arc::new(AtomicU8::new(RUNNING));
     let phones: Arc<[Phone]> = kept.phones.clone().into();
+    let mut connections = Vec::with_capacity(args.connections);
+    for _ in 0..args.connections {
+        connections.push(Connection::open(api.address).await?);
+    }
     let began = Instant::now();
     let mut tasks = Vec::with_capacity(args.connections);
-    for which in 0..args.connections {
+    for (which, connection) in connections.into_iter().enumerate() {
         let worker = Worker {
-            connection: Connection::open(api.address).await?,
+            connection,
             which,
             args: args.clone(),
             host: api.host.clone(),
