@@ -41,8 +41,10 @@ pub(super) async fn put(
           where d.id = place.id and d.sequence <> place.at::int";
     let mut change = dispatch.change(&staff).await?;
     must_exist(change.sql(), &courier).await?;
-    let open: Vec<String> =
-        sqlx::query_scalar(OPEN).bind(courier.as_str()).fetch_all(change.sql()).await?;
+    let open: Vec<String> = sqlx::query_scalar(OPEN)
+        .bind(courier.as_str())
+        .fetch_all(change.sql())
+        .await?;
     let wanted: Vec<&str> = body.deliveries.iter().map(DeliveryId::as_str).collect();
     let mut sorted = wanted.clone();
     sorted.sort_unstable();
@@ -54,9 +56,20 @@ pub(super) async fn put(
         );
         return Err(Problem::conflict("run_changed", detail));
     }
-    sqlx::query(ORDER).bind(&wanted).execute(change.sql()).await?;
-    change.audit("courier.run", courier.as_str(), json!({"deliveries": wanted})).await?;
-    wanted.iter().for_each(|id| change.touch(Table::Delivery, id));
+    sqlx::query(ORDER)
+        .bind(&wanted)
+        .execute(change.sql())
+        .await?;
+    change
+        .audit(
+            "courier.run",
+            courier.as_str(),
+            json!({"deliveries": wanted}),
+        )
+        .await?;
+    wanted
+        .iter()
+        .for_each(|id| change.touch(Table::Delivery, id));
     change.commit().await?;
     Ok(Json(body))
 }

@@ -16,22 +16,48 @@ async fn a_courier_is_created_read_changed_and_deleted() {
     assert_eq!(made.header("location"), "/v1/couriers/c-17");
     assert_eq!(made.body["tags"], json!(["fast", "north"]));
     let id = CourierId::try_from("c-17").expect("an id");
-    let known = server.directory.courier(&id).expect("in the Directory before the answer");
+    let known = server
+        .directory
+        .courier(&id)
+        .expect("in the Directory before the answer");
     assert_eq!(known.name.as_deref(), Some("Ann"));
 
-    assert_eq!(server.post("/v1/couriers", json!({"id": "c-17"})).await.expect(409).body["status"], 409);
+    assert_eq!(
+        server
+            .post("/v1/couriers", json!({"id": "c-17"}))
+            .await
+            .expect(409)
+            .body["status"],
+        409
+    );
     let read = server.get("/v1/couriers/c-17").await.expect(200);
-    assert_eq!((read.header("etag"), read.text("phone")), ("\"1\"", "+356 1"));
+    assert_eq!(
+        (read.header("etag"), read.text("phone")),
+        ("\"1\"", "+356 1")
+    );
 
-    let patch = |body| server.request(Method::PATCH, "/v1/couriers/c-17", ADMIN_KEY).json(&body);
-    let patched = server.send(patch(json!({"phone": null, "on_duty": false}))).await.expect(200);
+    let patch = |body| {
+        server
+            .request(Method::PATCH, "/v1/couriers/c-17", ADMIN_KEY)
+            .json(&body)
+    };
+    let patched = server
+        .send(patch(json!({"phone": null, "on_duty": false})))
+        .await
+        .expect(200);
     assert_eq!(patched.body["phone"], json!(null));
     assert_eq!(patched.text("name"), "Ann", "what is not named stays");
     assert!(!server.directory.courier(&id).expect("known").on_duty);
     let stale = patch(json!({"name": "Bea"})).header("if-match", "\"1\"");
     server.send(stale).await.expect(412);
-    let replaced = server.put("/v1/couriers/c-17", json!({"name": "Cee"})).await.expect(200);
-    assert_eq!((replaced.text("name"), &replaced.body["tags"]), ("Cee", &json!([])));
+    let replaced = server
+        .put("/v1/couriers/c-17", json!({"name": "Cee"}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (replaced.text("name"), &replaced.body["tags"]),
+        ("Cee", &json!([]))
+    );
     server.put("/v1/couriers/c-18", json!({})).await.expect(201);
 
     server.delete("/v1/couriers/c-17").await.expect(204);
@@ -54,13 +80,22 @@ async fn couriers_are_listed_in_pages_and_found() {
     loop {
         let page = server.get(&path).await.expect(200);
         let items = page.body["items"].as_array().expect("items").clone();
-        ids.extend(items.iter().map(|c| c["id"].as_str().expect("an id").to_owned()));
-        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+        ids.extend(
+            items
+                .iter()
+                .map(|c| c["id"].as_str().expect("an id").to_owned()),
+        );
+        let Some(cursor) = page.body["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/v1/couriers?limit=3&cursor={cursor}");
     }
     assert_eq!(ids, ["c-0", "c-1", "c-2", "c-3", "c-4", "c-5", "c-6"]);
     let count = async |query: &str| {
-        let page = server.get(&format!("/v1/couriers?{query}")).await.expect(200);
+        let page = server
+            .get(&format!("/v1/couriers?{query}"))
+            .await
+            .expect(200);
         page.body["items"].as_array().expect("items").len()
     };
     assert_eq!(count("tag=even").await, 4);
@@ -97,17 +132,31 @@ async fn bad_ids_and_texts_are_refused_and_change_nothing() {
     ] {
         let answer = server.post("/v1/couriers", body.clone()).await;
         assert_eq!(answer.status, 422, "{body}: {}", answer.body);
-        assert!(answer.header("content-type").starts_with("application/problem+json"));
+        assert!(
+            answer
+                .header("content-type")
+                .starts_with("application/problem+json")
+        );
     }
-    for path in ["/v1/couriers/a%20b", "/v1/couriers/..%2f..%2fetc", "/v1/couriers/%00"] {
+    for path in [
+        "/v1/couriers/a%20b",
+        "/v1/couriers/..%2f..%2fetc",
+        "/v1/couriers/%00",
+    ] {
         server.get(path).await.expect(404);
     }
     let raw = |body: &'static str, kind: &str| {
         let request = server.request(Method::POST, "/v1/couriers", ADMIN_KEY);
         request.header("content-type", kind).body(body)
     };
-    server.send(raw("{\"id\":", "application/json")).await.expect(400);
-    server.send(raw("id=c", "application/x-www-form-urlencoded")).await.expect(415);
+    server
+        .send(raw("{\"id\":", "application/json"))
+        .await
+        .expect(400);
+    server
+        .send(raw("id=c", "application/x-www-form-urlencoded"))
+        .await
+        .expect(415);
     let large = format!("{{\"id\":\"c\",\"name\":\"{}\"}}", "x".repeat(300_000));
     let large = server
         .request(Method::POST, "/v1/couriers", ADMIN_KEY)
@@ -128,13 +177,22 @@ async fn a_phones_token_is_shown_once_and_revoked_at_once() {
     let device = &list.body["items"][0];
     assert!(!list.body.to_string().contains(&token), "shown once");
     assert!(token.starts_with(device["prefix"].as_str().expect("a prefix")));
-    server.post("/v1/couriers/nobody/devices", json!({})).await.expect(404);
+    server
+        .post("/v1/couriers/nobody/devices", json!({}))
+        .await
+        .expect(404);
     server.get("/v1/couriers/nobody/devices").await.expect(404);
-    server.post("/v1/couriers/c-1/devices", json!({"speed_unit": "mph"})).await.expect(422);
+    server
+        .post("/v1/couriers/c-1/devices", json!({"speed_unit": "mph"}))
+        .await
+        .expect(422);
 
     let mine = server.request(Method::GET, "/v1/me/deliveries", &token);
     server.send(mine).await.expect(200);
-    let path = format!("/v1/couriers/c-1/devices/{}", device["id"].as_str().expect("an id"));
+    let path = format!(
+        "/v1/couriers/c-1/devices/{}",
+        device["id"].as_str().expect("an id")
+    );
     server.delete(&path).await.expect(204);
     let mine = server.request(Method::GET, "/v1/me/deliveries", &token);
     server.send(mine).await.expect(401);
@@ -146,11 +204,20 @@ async fn a_phones_token_is_shown_once_and_revoked_at_once() {
 async fn a_courier_with_open_deliveries_is_not_deleted() {
     let server = TestServer::start().await;
     let token = server.courier("c-1").await;
-    server.delivery("d-1", json!({"courier_id": "c-1"})).await.expect(201);
+    server
+        .delivery("d-1", json!({"courier_id": "c-1"}))
+        .await
+        .expect(201);
     server.delete("/v1/couriers/c-1").await.expect(409);
-    server.post("/v1/deliveries/d-1/status", json!({"status": "cancelled"})).await.expect(200);
+    server
+        .post("/v1/deliveries/d-1/status", json!({"status": "cancelled"}))
+        .await
+        .expect(200);
     server.delete("/v1/couriers/c-1").await.expect(204);
-    assert!(server.directory.device(&hash_secret(&token)).is_none(), "the phone goes with him");
+    assert!(
+        server.directory.device(&hash_secret(&token)).is_none(),
+        "the phone goes with him"
+    );
     server.stop().await;
 }
 
@@ -164,7 +231,10 @@ async fn geofences_are_kept_as_given() {
     let ring = json!([[14.5, 35.9], [14.6, 35.9], [14.6, 36.0], [14.5, 35.9]]);
     let polygon = json!({"name": "Centre", "polygon": {"type": "Polygon", "coordinates": [ring]},
         "dwell_s": 60, "events": ["dwell", "cross"]});
-    let put = server.put("/v1/geofences/centre", polygon.clone()).await.expect(201);
+    let put = server
+        .put("/v1/geofences/centre", polygon.clone())
+        .await
+        .expect(201);
     assert_eq!(put.body["polygon"], polygon["polygon"]);
     assert_eq!(server.directory.geofences().len(), 2);
     for bad in [

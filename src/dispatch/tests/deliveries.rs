@@ -9,7 +9,12 @@ use crate::clock::Clock;
 use crate::domain::{CourierId, DeliveryId, DeliveryStatus, UnixMs};
 
 async fn step(server: &TestServer, id: &str, status: &str) -> Answer {
-    server.post(&format!("/v1/deliveries/{id}/status"), json!({"status": status})).await
+    server
+        .post(
+            &format!("/v1/deliveries/{id}/status"),
+            json!({"status": status}),
+        )
+        .await
 }
 
 async fn events(server: &TestServer, id: &str) -> Vec<String> {
@@ -24,22 +29,42 @@ async fn events(server: &TestServer, id: &str) -> Vec<String> {
 async fn a_delivery_goes_its_way_and_each_step_is_an_event() {
     let server = TestServer::start().await;
     server.courier("c-1").await;
-    let made = server.delivery("d-1", json!({"reference": "A-7", "tags": ["cold"]})).await;
+    let made = server
+        .delivery("d-1", json!({"reference": "A-7", "tags": ["cold"]}))
+        .await;
     let made = made.expect(201);
-    assert_eq!((made.text("status"), made.header("etag")), ("created", "\"1\""));
+    assert_eq!(
+        (made.text("status"), made.header("etag")),
+        ("created", "\"1\"")
+    );
     assert_eq!(made.body["courier_id"], Value::Null);
     step(&server, "d-1", "picked_up").await.expect(409);
-    let assigned =
-        server.post("/v1/deliveries/d-1/assign", json!({"courier_id": "c-1"})).await.expect(200);
-    assert_eq!((assigned.text("status"), assigned.text("courier_id")), ("assigned", "c-1"));
+    let assigned = server
+        .post("/v1/deliveries/d-1/assign", json!({"courier_id": "c-1"}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (assigned.text("status"), assigned.text("courier_id")),
+        ("assigned", "c-1")
+    );
     for status in ["picked_up", "arrived", "delivered"] {
         let answer = step(&server, "d-1", status).await.expect(200);
         assert_eq!(answer.text("status"), status);
         let id = DeliveryId::try_from("d-1").expect("an id");
-        let held = server.directory.delivery(&id).expect("in the Directory before the answer");
+        let held = server
+            .directory
+            .delivery(&id)
+            .expect("in the Directory before the answer");
         assert_eq!(held.status.as_str(), status);
     }
-    for status in ["created", "assigned", "picked_up", "delivered", "failed", "cancelled"] {
+    for status in [
+        "created",
+        "assigned",
+        "picked_up",
+        "delivered",
+        "failed",
+        "cancelled",
+    ] {
         let refused = step(&server, "d-1", status).await.expect(409);
         assert_eq!(refused.text("type"), "urn:waylog:wrong_step");
     }
@@ -51,9 +76,16 @@ async fn a_delivery_goes_its_way_and_each_step_is_an_event() {
         .iter()
         .map(|entry| entry["status"].as_str().expect("a status"))
         .collect();
-    assert_eq!(timeline, ["created", "assigned", "picked_up", "arrived", "delivered"]);
-    let expected =
-        ["delivery.assigned", "delivery.picked_up", "delivery.arrived", "delivery.delivered"];
+    assert_eq!(
+        timeline,
+        ["created", "assigned", "picked_up", "arrived", "delivered"]
+    );
+    let expected = [
+        "delivery.assigned",
+        "delivery.picked_up",
+        "delivery.arrived",
+        "delivery.delivered",
+    ];
     assert_eq!(events(&server, "d-1").await, expected);
     server.stop().await;
 }
@@ -62,17 +94,29 @@ async fn a_delivery_goes_its_way_and_each_step_is_an_event() {
 async fn a_delivery_with_a_courier_and_a_link_is_assigned_and_shareable_at_once() {
     let server = TestServer::start().await;
     server.courier("c-1").await;
-    let made = server.delivery("d-1", json!({"courier_id": "c-1", "link": true})).await.expect(201);
+    let made = server
+        .delivery("d-1", json!({"courier_id": "c-1", "link": true}))
+        .await
+        .expect(201);
     assert_eq!(made.text("status"), "assigned");
-    let token = made.text("tracking_url").strip_prefix(&format!("{}/t/", server.url));
+    let token = made
+        .text("tracking_url")
+        .strip_prefix(&format!("{}/t/", server.url));
     let token = token.expect("a link on this installation");
     let link = server.directory.link(&hash_secret(token)).expect("known");
     assert_eq!(link.delivery_id.as_str(), "d-1");
     let read = server.get("/v1/deliveries/d-1").await.expect(200);
     assert_eq!(read.body.get("tracking_url"), None, "shown once");
-    let answer = server.delivery("d-2", json!({"courier_id": "nobody"})).await.expect(422);
+    let answer = server
+        .delivery("d-2", json!({"courier_id": "nobody"}))
+        .await
+        .expect(422);
     assert!(answer.text("detail").contains("nobody"), "{}", answer.body);
-    assert_eq!(server.get("/v1/deliveries/d-2").await.status, 404, "nothing was created");
+    assert_eq!(
+        server.get("/v1/deliveries/d-2").await.status,
+        404,
+        "nothing was created"
+    );
     server.stop().await;
 }
 
@@ -81,27 +125,56 @@ async fn a_run_has_an_order_that_can_be_changed() {
     let server = TestServer::start().await;
     server.courier("c-1").await;
     for id in ["a", "b", "c"] {
-        server.delivery(id, json!({"courier_id": "c-1"})).await.expect(201);
+        server
+            .delivery(id, json!({"courier_id": "c-1"}))
+            .await
+            .expect(201);
     }
     let courier = CourierId::try_from("c-1").expect("an id");
     let run = || {
         let run = server.directory.run_of(&courier);
-        run.iter().map(|d| d.id.as_str().to_owned()).collect::<Vec<_>>()
+        run.iter()
+            .map(|d| d.id.as_str().to_owned())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(run(), ["a", "b", "c"], "in the order in which they were given");
-    server.put("/v1/couriers/c-1/run", json!({"deliveries": ["c", "a", "b"]})).await.expect(200);
+    assert_eq!(
+        run(),
+        ["a", "b", "c"],
+        "in the order in which they were given"
+    );
+    server
+        .put(
+            "/v1/couriers/c-1/run",
+            json!({"deliveries": ["c", "a", "b"]}),
+        )
+        .await
+        .expect(200);
     assert_eq!(run(), ["c", "a", "b"]);
-    for bad in [json!(["c", "a"]), json!(["c", "a", "a"]), json!(["c", "a", "x"])] {
-        server.put("/v1/couriers/c-1/run", json!({"deliveries": bad})).await.expect(409);
+    for bad in [
+        json!(["c", "a"]),
+        json!(["c", "a", "a"]),
+        json!(["c", "a", "x"]),
+    ] {
+        server
+            .put("/v1/couriers/c-1/run", json!({"deliveries": bad}))
+            .await
+            .expect(409);
     }
     assert_eq!(run(), ["c", "a", "b"], "nothing changed");
     let body = json!({"courier_id": "c-1", "sequence": 0});
-    server.post("/v1/deliveries/b/assign", body).await.expect(200);
+    server
+        .post("/v1/deliveries/b/assign", body)
+        .await
+        .expect(200);
     assert_eq!(run(), ["b", "c", "a"]);
     step(&server, "c", "picked_up").await.expect(200);
     step(&server, "c", "delivered").await.expect(200);
     assert_eq!(run(), ["b", "a"]);
-    let stop = server.directory.run(&courier).previous.expect("where he was last");
+    let stop = server
+        .directory
+        .run(&courier)
+        .previous
+        .expect("where he was last");
     assert!((stop.position.lat() - 35.9122).abs() < 1e-6);
     server.stop().await;
 }
@@ -111,24 +184,48 @@ async fn a_delivery_is_not_taken_from_another_courier_by_accident() {
     let server = TestServer::start().await;
     server.courier("c-1").await;
     server.courier("c-2").await;
-    server.delivery("d-1", json!({"courier_id": "c-1"})).await.expect(201);
+    server
+        .delivery("d-1", json!({"courier_id": "c-1"}))
+        .await
+        .expect(201);
     let path = "/v1/deliveries/d-1/assign";
-    let refused = server.post(path, json!({"courier_id": "c-2"})).await.expect(409);
+    let refused = server
+        .post(path, json!({"courier_id": "c-2"}))
+        .await
+        .expect(409);
     assert_eq!(refused.text("type"), "urn:waylog:already_assigned");
-    server.post(path, json!({"courier_id": "c-1"})).await.expect(200);
-    let tag = server.get("/v1/deliveries/d-1").await.header("etag").to_owned();
+    server
+        .post(path, json!({"courier_id": "c-1"}))
+        .await
+        .expect(200);
+    let tag = server
+        .get("/v1/deliveries/d-1")
+        .await
+        .header("etag")
+        .to_owned();
     let assign = |tag: &str| {
         let request = server.request(Method::POST, path, super::server::ADMIN_KEY);
-        request.header("if-match", tag).json(&json!({"courier_id": "c-2"}))
+        request
+            .header("if-match", tag)
+            .json(&json!({"courier_id": "c-2"}))
     };
     server.send(assign("\"99\"")).await.expect(412);
     let taken = server.send(assign(&tag)).await.expect(200);
     assert_eq!(taken.text("courier_id"), "c-2");
-    assert_eq!(events(&server, "d-1").await, ["delivery.assigned", "delivery.assigned"]);
+    assert_eq!(
+        events(&server, "d-1").await,
+        ["delivery.assigned", "delivery.assigned"]
+    );
     step(&server, "d-1", "picked_up").await.expect(200);
-    let tag = server.get("/v1/deliveries/d-1").await.header("etag").to_owned();
+    let tag = server
+        .get("/v1/deliveries/d-1")
+        .await
+        .header("etag")
+        .to_owned();
     let back = server.request(Method::POST, path, super::server::ADMIN_KEY);
-    let back = back.header("if-match", tag).json(&json!({"courier_id": "c-1"}));
+    let back = back
+        .header("if-match", tag)
+        .json(&json!({"courier_id": "c-1"}));
     server.send(back).await.expect(409);
     server.stop().await;
 }
@@ -158,8 +255,14 @@ async fn what_is_no_delivery_is_refused_and_changes_nothing() {
         let answer = server.delivery("d-1", more.clone()).await;
         assert_eq!(answer.status, 422, "{more}: {}", answer.body);
     }
-    let answer = server.delivery("d-1", json!({"pickup": {"label": "Bakery"}})).await;
-    assert!(answer.text("detail").contains("geocoder.url"), "{}", answer.body);
+    let answer = server
+        .delivery("d-1", json!({"pickup": {"label": "Bakery"}}))
+        .await;
+    assert!(
+        answer.text("detail").contains("geocoder.url"),
+        "{}",
+        answer.body
+    );
     let other = json!({"id": "other", "pickup": place, "dropoff": place});
     server.put("/v1/deliveries/d-1", other).await.expect(422);
     assert_eq!(server.get("/v1/deliveries").await.body["items"], json!([]));
@@ -172,12 +275,24 @@ async fn a_plan_is_replaced_and_where_it_stands_stays() {
     server.courier("c-1").await;
     let place = json!({"lat": 35.9, "lon": 14.5});
     let body = json!({"pickup": place, "dropoff": place, "note": "ring twice"});
-    server.put("/v1/deliveries/d-1", body.clone()).await.expect(201);
-    server.post("/v1/deliveries/d-1/assign", json!({"courier_id": "c-1"})).await.expect(200);
+    server
+        .put("/v1/deliveries/d-1", body.clone())
+        .await
+        .expect(201);
+    server
+        .post("/v1/deliveries/d-1/assign", json!({"courier_id": "c-1"}))
+        .await
+        .expect(200);
     let moved = json!({"pickup": place, "dropoff": {"lat": 35.95, "lon": 14.4}});
     let put = server.put("/v1/deliveries/d-1", moved).await.expect(200);
-    assert_eq!((put.text("status"), put.text("courier_id")), ("assigned", "c-1"));
-    assert_eq!((&put.body["note"], &put.body["dropoff"]["lat"]), (&Value::Null, &json!(35.95)));
+    assert_eq!(
+        (put.text("status"), put.text("courier_id")),
+        ("assigned", "c-1")
+    );
+    assert_eq!(
+        (&put.body["note"], &put.body["dropoff"]["lat"]),
+        (&Value::Null, &json!(35.95))
+    );
     step(&server, "d-1", "cancelled").await.expect(200);
     server.put("/v1/deliveries/d-1", body).await.expect(409);
     server.delete("/v1/deliveries/d-1").await.expect(204);
@@ -194,13 +309,24 @@ async fn deliveries_are_found_and_paged_newest_first() {
             "customer": {"name": format!("Zoe {n}")}});
         server.delivery(&format!("d-{n}"), more).await.expect(201);
     }
-    server.post("/v1/deliveries/d-3/assign", json!({"courier_id": "c-1"})).await.expect(200);
+    server
+        .post("/v1/deliveries/d-3/assign", json!({"courier_id": "c-1"}))
+        .await
+        .expect(200);
     step(&server, "d-4", "cancelled").await.expect(200);
     let ids = async |query: &str| {
-        let page = server.get(&format!("/v1/deliveries?{query}")).await.expect(200);
+        let page = server
+            .get(&format!("/v1/deliveries?{query}"))
+            .await
+            .expect(200);
         let items = page.body["items"].as_array().expect("items").clone();
-        let ids = items.iter().map(|d| d["id"].as_str().expect("an id").to_owned());
-        (ids.collect::<Vec<_>>(), page.body["next_cursor"].as_str().map(str::to_owned))
+        let ids = items
+            .iter()
+            .map(|d| d["id"].as_str().expect("an id").to_owned());
+        (
+            ids.collect::<Vec<_>>(),
+            page.body["next_cursor"].as_str().map(str::to_owned),
+        )
     };
     let (first, cursor) = ids("limit=2").await;
     assert_eq!(first, ["d-4", "d-3"]);
@@ -223,25 +349,44 @@ async fn links_are_bounded_listed_by_prefix_and_revoked_at_once() {
     let server = TestServer::start().await;
     let now = UnixMs(server.clock.now_ms());
     let window = json!({"from": now, "to": now.plus_ms(3_600_000)});
-    server.delivery("d-1", json!({"window": window})).await.expect(201);
+    server
+        .delivery("d-1", json!({"window": window}))
+        .await
+        .expect(201);
     let path = "/v1/deliveries/d-1/links";
     let made = server.post(path, json!({})).await.expect(201);
     let token = made.text("token").to_owned();
     assert_eq!(made.text("url"), format!("{}/t/{token}", server.url));
     let latest = now.plus_ms(25 * 3_600_000);
-    assert_eq!(made.text("expires_at"), latest.to_string(), "24 hours after the window");
-    server.post(path, json!({"expires_at": now.plus_ms(60_000)})).await.expect(201);
+    assert_eq!(
+        made.text("expires_at"),
+        latest.to_string(),
+        "24 hours after the window"
+    );
+    server
+        .post(path, json!({"expires_at": now.plus_ms(60_000)}))
+        .await
+        .expect(201);
     for bad in [now.plus_ms(-1), latest.plus_ms(60_000)] {
-        server.post(path, json!({"expires_at": bad})).await.expect(422);
+        server
+            .post(path, json!({"expires_at": bad}))
+            .await
+            .expect(422);
     }
-    server.post("/v1/deliveries/none/links", json!({})).await.expect(404);
+    server
+        .post("/v1/deliveries/none/links", json!({}))
+        .await
+        .expect(404);
 
     let list = server.get(path).await.expect(200);
     assert!(!list.body.to_string().contains(&token), "shown once");
     assert_eq!(list.body["items"].as_array().expect("items").len(), 2);
     let id = made.text("id");
     assert!(server.directory.link(&hash_secret(&token)).is_some());
-    server.delete(&format!("/v1/deliveries/other/links/{id}")).await.expect(404);
+    server
+        .delete(&format!("/v1/deliveries/other/links/{id}"))
+        .await
+        .expect(404);
     server.delete(&format!("{path}/{id}")).await.expect(204);
     assert!(server.directory.link(&hash_secret(&token)).is_none());
     server.delete(&format!("{path}/{id}")).await.expect(404);
@@ -252,7 +397,10 @@ async fn links_are_bounded_listed_by_prefix_and_revoked_at_once() {
     let place = json!({"lat": 35.9, "lon": 14.5});
     let body = json!({"pickup": place, "dropoff": place, "window": later});
     server.put("/v1/deliveries/d-1", body).await.expect(200);
-    let link = server.directory.link(&hash_secret(second.text("token"))).expect("known");
+    let link = server
+        .directory
+        .link(&hash_secret(second.text("token")))
+        .expect("known");
     assert_eq!(link.expires_at, now.plus_ms(26 * 3_600_000));
     server.stop().await;
 }
@@ -267,25 +415,47 @@ async fn a_courier_sees_his_own_stops_and_moves_them_on() {
     let run = server.send(get(&mine)).await.expect(200);
     assert_eq!(run.body["courier"]["id"], "c-1");
     assert_eq!(run.body["items"][0]["customer"]["phone"], "+356 2");
-    assert_eq!(server.send(get(&theirs)).await.expect(200).body["items"], json!([]));
+    assert_eq!(
+        server.send(get(&theirs)).await.expect(200).body["items"],
+        json!([])
+    );
 
     let take = |token: &str, body: Value| {
-        server.request(Method::POST, "/v1/me/deliveries/d-1/status", token).json(&body)
+        server
+            .request(Method::POST, "/v1/me/deliveries/d-1/status", token)
+            .json(&body)
     };
-    server.send(take(&theirs, json!({"status": "picked_up"}))).await.expect(404);
+    server
+        .send(take(&theirs, json!({"status": "picked_up"})))
+        .await
+        .expect(404);
     server.clock.advance(60_000);
     let at = UnixMs(server.clock.now_ms() - 30_000);
     let body = json!({"status": "picked_up", "at": at});
     let taken = server.send(take(&mine, body.clone())).await.expect(200);
     let timeline = taken.body["timeline"].as_array().expect("a timeline");
-    assert_eq!(timeline.last().expect("a step")["at"], at.to_string(), "the phone's own time");
+    assert_eq!(
+        timeline.last().expect("a step")["at"],
+        at.to_string(),
+        "the phone's own time"
+    );
     let again = server.send(take(&mine, body)).await.expect(200);
-    assert_eq!(again.body["timeline"].as_array().expect("a timeline").len(), timeline.len());
+    assert_eq!(
+        again.body["timeline"].as_array().expect("a timeline").len(),
+        timeline.len()
+    );
     let future = UnixMs(server.clock.now_ms() + 3_600_000);
     let failed = json!({"status": "failed", "at": future, "reason": "nobody home"});
     let failed = server.send(take(&mine, failed)).await.expect(200);
-    let last = failed.body["timeline"].as_array().and_then(|t| t.last()).expect("a step");
-    assert_eq!(last["at"], UnixMs(server.clock.now_ms()).to_string(), "not in the future");
+    let last = failed.body["timeline"]
+        .as_array()
+        .and_then(|t| t.last())
+        .expect("a step");
+    assert_eq!(
+        last["at"],
+        UnixMs(server.clock.now_ms()).to_string(),
+        "not in the future"
+    );
     let reason: Value = sqlx::query_scalar(
         "select evidence from event where type = 'delivery.failed' and delivery_id = 'd-1'",
     )
@@ -293,11 +463,20 @@ async fn a_courier_sees_his_own_stops_and_moves_them_on() {
     .await
     .expect("read");
     assert_eq!(reason, json!({"by": "courier", "reason": "nobody home"}));
-    server.send(take(&mine, json!({"status": "delivered"}))).await.expect(409);
-    assert_eq!(DeliveryStatus::parse("failed"), Some(DeliveryStatus::Failed));
+    server
+        .send(take(&mine, json!({"status": "delivered"})))
+        .await
+        .expect(409);
+    assert_eq!(
+        DeliveryStatus::parse("failed"),
+        Some(DeliveryStatus::Failed)
+    );
 
     let duty = server.request(Method::POST, "/v1/me/duty", &mine);
-    server.send(duty.json(&json!({"on_duty": false}))).await.expect(200);
+    server
+        .send(duty.json(&json!({"on_duty": false})))
+        .await
+        .expect(200);
     let courier = CourierId::try_from("c-1").expect("an id");
     assert!(!server.directory.courier(&courier).expect("known").on_duty);
     server.stop().await;

@@ -41,11 +41,16 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn text(&self, field: &str) -> &str {
-        self.body[field].as_str().unwrap_or_else(|| panic!("no text {field} in {}", self.body))
+        self.body[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text {field} in {}", self.body))
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name).unwrap_or_else(|| panic!("no header {name}"));
+        let value = self
+            .headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no header {name}"));
         value.to_str().expect("text")
     }
 
@@ -65,8 +70,12 @@ impl TestServer {
         // The database has a clock of its own: begin where it is.
         let clock = ManualClock::at(SystemClock.now_ms());
         let pool = database.pool.clone();
-        let sync =
-            Sync::new(pool.clone(), directory.clone(), clock.clone(), data.path().to_owned());
+        let sync = Sync::new(
+            pool.clone(),
+            directory.clone(),
+            clock.clone(),
+            data.path().to_owned(),
+        );
         sync.load_or_snapshot().await.expect("filled");
         let access = Access::over(sync.clone(), clock.clone(), Some(ADMIN_KEY));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
@@ -88,11 +97,21 @@ impl TestServer {
         };
         let router = assemble(site, &config.http, &config.web, &url);
         let stop = CancellationToken::new();
-        let serving =
-            tokio::spawn(Listen::of(&config.http).serve(listener, router, stop.clone()));
+        let serving = tokio::spawn(Listen::of(&config.http).serve(listener, router, stop.clone()));
+        // Only the first test of the process installs it.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let http = http.build().expect("a client");
-        Self { database, directory, clock, url, http, stop, serving, _data: data }
+        Self {
+            database,
+            directory,
+            clock,
+            url,
+            http,
+            stop,
+            serving,
+            _data: data,
+        }
     }
 
     pub(super) async fn stop(self) {
@@ -105,7 +124,11 @@ impl TestServer {
     /// A request with a key or a token.
     pub(super) fn request(&self, method: Method, path: &str, bearer: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
-        if bearer.is_empty() { request } else { request.bearer_auth(bearer) }
+        if bearer.is_empty() {
+            request
+        } else {
+            request.bearer_auth(bearer)
+        }
     }
 
     pub(super) async fn send(&self, request: RequestBuilder) -> Answer {
@@ -113,7 +136,11 @@ impl TestServer {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await.expect("a body");
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status, headers, body }
+        Answer {
+            status,
+            headers,
+            body,
+        }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {
@@ -121,23 +148,32 @@ impl TestServer {
     }
 
     pub(super) async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(self.request(Method::POST, path, ADMIN_KEY).json(&body)).await
+        self.send(self.request(Method::POST, path, ADMIN_KEY).json(&body))
+            .await
     }
 
     pub(super) async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send(self.request(Method::PUT, path, ADMIN_KEY).json(&body)).await
+        self.send(self.request(Method::PUT, path, ADMIN_KEY).json(&body))
+            .await
     }
 
     pub(super) async fn delete(&self, path: &str) -> Answer {
-        self.send(self.request(Method::DELETE, path, ADMIN_KEY)).await
+        self.send(self.request(Method::DELETE, path, ADMIN_KEY))
+            .await
     }
 
     /// A courier with a phone; answers the phone's token.
     pub(super) async fn courier(&self, id: &str) -> String {
-        self.post("/v1/couriers", json!({"id": id, "name": format!("Courier {id}")}))
+        self.post(
+            "/v1/couriers",
+            json!({"id": id, "name": format!("Courier {id}")}),
+        )
+        .await
+        .expect(201);
+        let device = self
+            .post(&format!("/v1/couriers/{id}/devices"), json!({}))
             .await
             .expect(201);
-        let device = self.post(&format!("/v1/couriers/{id}/devices"), json!({})).await.expect(201);
         device.text("token").to_owned()
     }
 
@@ -155,7 +191,10 @@ impl TestServer {
     }
 
     pub(super) async fn key(&self, role: &str) -> String {
-        let key = self.post("/v1/api-keys", json!({"role": role, "name": role})).await.expect(201);
+        let key = self
+            .post("/v1/api-keys", json!({"role": role, "name": role}))
+            .await
+            .expect(201);
         key.text("key").to_owned()
     }
 }
