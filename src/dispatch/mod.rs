@@ -9,6 +9,7 @@
 //! - Secrets leave in the answer that creates them and are stored as hashes.
 
 mod api_keys;
+mod audit;
 mod couriers;
 mod deliveries;
 mod demo;
@@ -18,13 +19,16 @@ mod idempotency;
 mod links;
 mod me;
 mod onboarding;
+mod retention;
 mod run;
 mod sessions;
+mod users;
 mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::DefaultBodyLimit;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -89,7 +93,12 @@ impl Dispatch {
 
     /// All routes of the slice.
     pub fn routes(&self) -> OpenApiRouter {
+        let bulk = OpenApiRouter::new().routes(routes!(deliveries::bulk::create));
         OpenApiRouter::new()
+            .merge(bulk.layer(DefaultBodyLimit::max(deliveries::bulk::MAX_BODY)))
+            .routes(routes!(users::list, users::create))
+            .routes(routes!(users::patch, users::delete))
+            .routes(routes!(audit::list))
             .routes(routes!(couriers::list, couriers::create))
             .routes(routes!(
                 couriers::read,
@@ -143,8 +152,8 @@ impl Dispatch {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let upkeep = async {
             loop {
-                if let Err(error) = self.look_for_demo().await {
-                    tracing::debug!(%error, "cannot look for the demo");
+                if let Err(error) = self.upkeep().await {
+                    tracing::debug!(%error, "upkeep waits for Postgres");
                 }
                 tokio::time::sleep(UPKEEP_EVERY).await;
             }
@@ -153,6 +162,12 @@ impl Dispatch {
             () = stop.cancelled() => {}
             () = upkeep => {}
         }
+        Ok(())
+    }
+
+    async fn upkeep(&self) -> sqlx::Result<()> {
+        self.look_for_demo().await?;
+        retention::sweep(self.pool(), self.now().to_datetime()).await?;
         Ok(())
     }
 

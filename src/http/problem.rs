@@ -64,6 +64,13 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
     }
 
+    /// The same problem, said of a part of the request.
+    #[must_use]
+    pub fn about(mut self, part: &str) -> Self {
+        self.detail = format!("{part}: {}", self.detail);
+        self
+    }
+
     /// 503 with Retry-After.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>, retry_after_s: u32) -> Self {
@@ -121,8 +128,12 @@ impl From<AccessError> for Problem {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(e) if e.is_unique_violation() => {
-                Self::conflict("exists", "it exists already")
+            sqlx::Error::Database(e) if e.constraint().is_some() => {
+                constraint(e.constraint().unwrap_or_default(), e.is_unique_violation())
+            }
+            // Serialization failures and deadlocks: the other was first.
+            sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("40001" | "40P01")) => {
+                Self::unavailable("somebody else was changing the same; try again", 1)
             }
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
                 tracing::warn!(%error, "database out of reach");
@@ -137,5 +148,28 @@ impl From<sqlx::Error> for Problem {
                 )
             }
         }
+    }
+}
+
+/// What a named constraint of the schema says to a caller.
+fn constraint(name: &str, unique: bool) -> Problem {
+    let detail = match name {
+        "courier_pkey" => "a courier with this id exists already",
+        "delivery_pkey" => "a delivery with this id exists already",
+        "geofence_pkey" => "a geofence with this id exists already",
+        "account_username" => "a user with this name exists already",
+        "account_username_form" => "username: 1 to 64 of A–Z a–z 0–9 . _ @ -",
+        "delivery_courier" | "device_courier" | "one_time_code_courier" => {
+            "there is no such courier"
+        }
+        "link_delivery" => "there is no such delivery",
+        "delivery_window_order" => "window.to must not be before window.from",
+        _ if unique => "it exists already",
+        _ => "a value is not allowed here",
+    };
+    if unique {
+        Problem::conflict("exists", detail)
+    } else {
+        Problem::invalid(detail)
     }
 }

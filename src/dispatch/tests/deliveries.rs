@@ -481,3 +481,72 @@ async fn a_courier_sees_his_own_stops_and_moves_them_on() {
     assert!(!server.directory.courier(&courier).expect("known").on_duty);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn many_deliveries_are_created_at_once_or_none() {
+    let server = TestServer::start().await;
+    server.courier("c-1").await;
+    let place = json!({"lat": 35.9, "lon": 14.5});
+    let one = |n: usize| json!({"id": format!("d-{n}"), "pickup": place, "dropoff": place, "courier_id": "c-1"});
+    let many = |count: usize| json!({"deliveries": (0..count).map(one).collect::<Vec<_>>()});
+    let mut wrong = many(3);
+    wrong["deliveries"][2]["id"] = json!("d-0");
+    let refused = server.post("/v1/deliveries/bulk", wrong).await.expect(409);
+    assert!(
+        refused.text("detail").starts_with("deliveries[2]"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(
+        server.get("/v1/deliveries").await.body["items"],
+        json!([]),
+        "none"
+    );
+    server
+        .post("/v1/deliveries/bulk", many(0))
+        .await
+        .expect(422);
+    server
+        .post("/v1/deliveries/bulk", many(1_001))
+        .await
+        .expect(422);
+    let made = server
+        .post("/v1/deliveries/bulk", many(200))
+        .await
+        .expect(201);
+    assert_eq!(made.body["items"].as_array().expect("items").len(), 200);
+    let courier = CourierId::try_from("c-1").expect("an id");
+    assert_eq!(server.directory.run_of(&courier).len(), 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_past_its_time_is_removed() {
+    let server = TestServer::start().await;
+    server.courier("c-1").await;
+    server
+        .post("/v1/couriers/c-1/join-codes", json!({}))
+        .await
+        .expect(201);
+    let pool = &server.database.pool;
+    let count = async |table: &'static str| -> i64 {
+        let rows = sqlx::query_scalar(table).fetch_one(pool).await;
+        rows.expect("counted")
+    };
+    const CODES: &str = "select count(*) from dispatch.one_time_code";
+    const CHANGES: &str = "select count(*) from dispatch.change";
+    let now = UnixMs(server.clock.now_ms());
+    super::super::retention::sweep(pool, now.to_datetime())
+        .await
+        .expect("swept");
+    assert!(
+        count(CODES).await > 0 && count(CHANGES).await > 0,
+        "what is in time stays"
+    );
+    let later = now.plus_ms(2 * 3_600_000).to_datetime();
+    super::super::retention::sweep(pool, later)
+        .await
+        .expect("swept");
+    assert_eq!((count(CODES).await, count(CHANGES).await), (0, 0));
+    server.stop().await;
+}
