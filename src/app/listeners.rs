@@ -48,12 +48,13 @@ impl Listeners {
             .unwrap_or_else(|| self.url(config))
     }
 
-    /// Serves until the soft stop. `probes` are part of `router` unless operators have a port of
-    /// their own.
+    /// Serves until the soft stop: `osmand` on phones' second port, `probes` on operators' own (they
+    /// are part of `router` where there is none).
     pub(super) fn serve(
         self,
         config: &HttpConfig,
         router: Router,
+        osmand: Router,
         probes: Router,
         lifecycle: &Lifecycle,
     ) -> Serving {
@@ -63,8 +64,8 @@ impl Listeners {
         };
         let listen = Listen::of(config);
         let ports = [
-            ("http", Some(self.main), router.clone()),
-            ("http for phones", self.osmand, router),
+            ("http", Some(self.main), router),
+            ("http for phones", self.osmand, osmand),
             ("http for operators", self.operator, probes),
         ];
         for (name, listener, router) in ports {

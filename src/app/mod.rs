@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 pub use roles::{Role, Roles};
@@ -50,6 +52,7 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         let (embedded, owner) = (embedded.clone(), lifecycle.clone());
         tokio::spawn(async move { owner.fail(embedded.failed().await) });
     }
+    // After the log: whoever holds the log's lock may look after the cluster beside it.
     let local = match &config.database.url {
         Some(_) => None,
         None => Some(LocalPostgres::start(&config.data_dir).await?),
@@ -59,7 +62,37 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         .or(local.as_ref().map(LocalPostgres::url))
         .context("database.url is not set")?;
     let pool = database::pool(&config.database, url)?;
-    let migrated = database::migrate_at_start(&pool).await?;
+    let outcome = serve(
+        &config,
+        &roles,
+        &lifecycle,
+        metrics,
+        clock,
+        &log.shared,
+        &pool,
+    )
+    .await;
+    if let Err(error) = log.shared.close().await {
+        lifecycle.fail(format!("close the log: {error}"));
+    }
+    pool.close().await;
+    if let Some(local) = local {
+        local.stop().await?;
+    }
+    outcome
+}
+
+/// From the Directory to the last answered request.
+async fn serve(
+    config: &Config,
+    roles: &Roles,
+    lifecycle: &Lifecycle,
+    metrics: PrometheusHandle,
+    clock: SharedClock,
+    log: &Arc<dyn Log>,
+    pool: &PgPool,
+) -> anyhow::Result<()> {
+    let migrated = database::migrate_at_start(pool).await?;
 
     let directory = Directory::new();
     let sync = directory::Sync::new(
@@ -83,11 +116,11 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
         ready: ready.clone(),
     };
     let slices = Slices::build(slices::Ground {
-        config: &config,
-        roles: &roles,
-        log: log.shared.clone(),
+        config,
+        roles,
+        log: log.clone(),
         directory,
-        roads: open_roads(&config, &roles).await?,
+        roads: open_roads(config, roles).await?,
         sync: sync.clone(),
         access: access.clone(),
         clock,
@@ -99,21 +132,27 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     // Consumers outlive the listeners: they store what the last requests appended.
     let consumers = CancellationToken::new();
     slices.prepare().await?;
-    slices.spawn(&lifecycle, &consumers, (!migrated).then(|| pool.clone()));
+    slices.spawn(lifecycle, &consumers, (!migrated).then(|| pool.clone()));
     let stop = lifecycle.soft();
     lifecycle.spawn("directory", sync.run(consumers.clone()));
-    let (uploads, mut api) = slices.routes(log.shared.clone());
+    let (uploads, mut api) = slices.routes(log.clone());
     if config.http.operator_listen.is_none() {
         api = api.merge(operator.probes().into());
     }
     let site = http::Site {
         uploads,
         api,
-        access,
+        access: access.clone(),
         demo: slices.demo_flag(),
     };
     let router = http::assemble(site, &config.http, &config.web, &public_url);
-    let serving = listeners.serve(&config.http, router, operator.probes(), &lifecycle);
+    let serving = listeners.serve(
+        &config.http,
+        router,
+        slices.osmand_port(access),
+        operator.probes(),
+        lifecycle,
+    );
 
     slices.wait_until_restored(&stop).await;
     ready.store(true, Ordering::SeqCst);
@@ -124,13 +163,6 @@ pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::
     serving.closed().await;
     consumers.cancel();
     lifecycle.finish().await;
-    if let Err(error) = log.shared.close().await {
-        lifecycle.fail(format!("close the log: {error}"));
-    }
-    pool.close().await;
-    if let Some(local) = local {
-        local.stop().await?;
-    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,7 +16,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::directory::{self, Directory};
 use crate::dispatch::Dispatch;
-use crate::http::DemoFlag;
+use crate::http::{DemoFlag, phones_port};
 use crate::ingest::Ingest;
 use crate::lifecycle::Lifecycle;
 use crate::live_map::{self, LiveMap};
@@ -191,6 +192,16 @@ impl Slices {
             .as_ref()
             .map_or_else(OpenApiRouter::new, Ingest::routes);
         (uploads, self.api(log))
+    }
+
+    /// What phones' second port serves.
+    pub(super) fn osmand_port(&self, access: Arc<Access>) -> Router {
+        let uploads = self
+            .ingest
+            .as_ref()
+            .map(Ingest::osmand_port)
+            .unwrap_or_default();
+        phones_port(uploads, access)
     }
 
     /// Whether the pages show the strip of the demo.

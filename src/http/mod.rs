@@ -28,7 +28,7 @@ pub use json::{ApiBytes, ApiJson};
 pub use page::{MAX_LIMIT, Page, PageQuery};
 pub use problem::Problem;
 pub use query::{ApiPath, ApiQuery};
-pub use router::{Site, assemble, document};
+pub use router::{Site, assemble, document, phones_port};
 pub use serve::Listen;
 pub use static_web::DemoFlag;
 pub use text::Text;

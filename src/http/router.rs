@@ -59,6 +59,11 @@ pub fn assemble(site: Site, http: &HttpConfig, web: &WebConfig, public_url: &str
     with_security_headers(served, web, public_url).merge(uploads)
 }
 
+/// What a port of its own for phones' uploads serves: as [`Site::uploads`], and nothing else.
+pub fn phones_port(uploads: Router, access: Arc<Access>) -> Router {
+    uploads.layer(Guard::new(access))
+}
+
 /// The whole API as one OpenAPI 3.1 document.
 #[must_use]
 pub fn document(uploads: OpenApi, api: OpenApi) -> OpenApi {
