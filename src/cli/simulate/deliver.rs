@@ -178,14 +178,15 @@ pub(super) async fn provision(
     courier: &Courier,
 ) -> anyhow::Result<String> {
     let id = &courier.id;
-    let body = json!({ "id": id, "name": courier.name, "vehicle": courier.vehicle });
+    let body =
+        json!({ "id": id, "name": courier.name, "vehicle": courier.vehicle, "tags": ["demo"] });
     api.ensure_courier(api_key, id, &body).await?;
     let key = uuid::Uuid::new_v4().to_string();
     api.create_device(api_key, id, "simulated phone", &key)
         .await
 }
 
-/// Tells the server where `/demo` leads.
+/// Tells the server where `/demo` leads; `shown` says whether this was done before.
 ///
 /// # Errors
 /// As [`send`].
@@ -193,26 +194,33 @@ pub(super) async fn publish(
     api: &Api,
     api_key: &str,
     tracking_url: &str,
+    shown: bool,
 ) -> anyhow::Result<Outcome> {
+    if is_removed(api, api_key, shown).await? {
+        return Ok(Outcome::Gone);
+    }
     let call = Call::new(Method::PUT, "/v1/demo", api_key)
         .json(&json!({ "tracking_url": tracking_url }))?;
     let answer = api.call(&call).await?;
     check_key(&answer)?;
-    if answer.status == StatusCode::GONE {
-        return Ok(Outcome::Gone);
-    }
     Ok(known(&answer).unwrap_or(Outcome::Done))
 }
 
-/// Whether somebody removed the demo.
+/// Whether somebody removed the demo: it is not there, although it was `shown` before.
 ///
 /// # Errors
 /// If the server cannot be reached.
-pub(super) async fn is_removed(api: &Api, api_key: &str) -> anyhow::Result<bool> {
+pub(super) async fn is_removed(api: &Api, api_key: &str, shown: bool) -> anyhow::Result<bool> {
+    if !shown {
+        return Ok(false);
+    }
     let answer = api
         .call(&Call::new(Method::GET, "/v1/demo", api_key))
         .await?;
-    Ok(answer.status == StatusCode::GONE)
+    Ok(matches!(
+        answer.status,
+        StatusCode::NOT_FOUND | StatusCode::GONE
+    ))
 }
 
 /// `None` if an answer is fine: 2xx, or a conflict with what the server knows better.

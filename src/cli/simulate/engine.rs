@@ -256,10 +256,13 @@ impl<'a> Engine<'a> {
     /// Gets a courier a new device, unless the demo was removed, and it with its couriers.
     fn new_device(&mut self, courier: usize) {
         let (api, api_key) = (self.api, self.api_key);
-        let who = self.crew.fleet.couriers[courier].clone();
+        let (who, shown) = (
+            self.crew.fleet.couriers[courier].clone(),
+            self.demo.shown.is_some(),
+        );
         self.flying.push(Box::pin(async move {
             let device = async {
-                if deliver::is_removed(api, api_key).await? {
+                if deliver::is_removed(api, api_key, shown).await? {
                     return Ok(None);
                 }
                 deliver::provision(api, api_key, &who).await.map(Some)
@@ -349,11 +352,11 @@ impl<'a> Engine<'a> {
             }));
             return;
         };
+        let shown = self.demo.shown.replace(id).is_some();
         self.demo.told_ms = now_ms;
-        self.demo.shown = Some(id);
         self.flying.push(Box::pin(async move {
             Landed::Shown {
-                outcome: deliver::publish(api, api_key, &url).await,
+                outcome: deliver::publish(api, api_key, &url, shown).await,
             }
         }));
     }

@@ -28,7 +28,6 @@ struct Peer {
     completed: usize,
     late_bursts: usize,
     shown: Vec<String>,
-    removed: bool,
     problems: Vec<String>,
 }
 
@@ -216,9 +215,6 @@ async fn create_link(UrlPath(id): UrlPath<String>) -> Response {
 
 async fn show(State(peer): State<Shared>, Json(body): Json<Value>) -> Response {
     let mut peer = peer.lock();
-    if peer.removed {
-        return StatusCode::GONE.into_response();
-    }
     let url = body["tracking_url"].as_str().expect("a URL").to_owned();
     let id = url.rsplit('/').next().expect("an id");
     if peer
@@ -230,14 +226,14 @@ async fn show(State(peer): State<Shared>, Json(body): Json<Value>) -> Response {
             .push(format!("the demo leads to {id}, which is not under way"));
     }
     peer.shown.push(url);
-    StatusCode::NO_CONTENT.into_response()
+    Json(json!({})).into_response()
 }
 
 async fn shown(State(peer): State<Shared>) -> StatusCode {
-    if peer.lock().removed {
-        StatusCode::GONE
-    } else {
+    if peer.lock().shown.is_empty() {
         StatusCode::NOT_FOUND
+    } else {
+        StatusCode::OK
     }
 }
 
@@ -422,7 +418,7 @@ async fn ends_when_the_demo_is_removed_and_does_not_bring_it_back() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let mut peer = peer.lock();
-        peer.removed = true;
+        peer.shown.clear();
         peer.devices.clear();
     };
     let (clock, stop) = (hurried(EPOCH_MS), CancellationToken::new());
