@@ -284,8 +284,7 @@ async fn talk<S: Session>(
 async fn drain(socket: &mut WebSocket, line: &Line) -> End {
     let wait = line.gate.drain_after();
     // Whoever is sent away late comes back late as well: the server needs a moment to start.
-    let retry_ms = 500 + wait.as_millis();
-    let text = format!(r#"{{"type":"drain","retry_ms":{retry_ms}}}"#);
+    let text = drain_text(500 + wait.as_millis());
     let mut out = vec![Message::Text(text.into())];
     if let Err(end) = send(socket, &mut out).await {
         return end;
@@ -321,6 +320,11 @@ pub(super) fn heartbeat(now: UnixMs) -> Message {
 /// The same as text, for server-sent events.
 pub(super) fn heartbeat_text(now: UnixMs) -> String {
     format!(r#"{{"type":"hb","server_time":"{now}"}}"#)
+}
+
+/// What a client hears before it is sent away: when to come back.
+pub(super) fn drain_text(retry_ms: u128) -> String {
+    format!(r#"{{"type":"drain","retry_ms":{retry_ms}}}"#)
 }
 
 /// Whether a read failed because of what the client sent, and not because it is gone.
