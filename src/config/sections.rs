@@ -241,7 +241,10 @@ impl AnalyticsConfig {
 #[serde(deny_unknown_fields)]
 pub struct NotificationsConfig {
     pub approaching_m: u32,
+    pub approaching_s: u32,
     pub arrived_m: u32,
+    pub offline_after_s: u32,
+    pub stopped_after_s: u32,
     pub allow_private_endpoints: bool,
     pub stale_after_s: u32,
     pub timeout_s: u64,
@@ -255,7 +258,10 @@ impl NotificationsConfig {
     pub fn rules(&self) -> RuleSet {
         RuleSet {
             approaching_m: f64::from(self.approaching_m),
+            approaching_s: f64::from(self.approaching_s),
             arrived_m: f64::from(self.arrived_m),
+            offline_after_s: i64::from(self.offline_after_s),
+            stopped_after_s: i64::from(self.stopped_after_s),
             stale_after_s: i64::from(self.stale_after_s),
             ..RuleSet::default()
         }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::DeliveryStatus;
+use super::{DeliveryStatus, GeofenceEvent};
 
 macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident = $word:literal;)*) => {
@@ -83,6 +83,17 @@ impl EventType {
             Self::DeliveryApproaching | Self::DeliveryArrived => Some(&[PickedUp]),
             Self::DeliveryDelayed => Some(&[Assigned, PickedUp]),
             _ => None,
+        }
+    }
+}
+
+impl From<GeofenceEvent> for EventType {
+    fn from(event: GeofenceEvent) -> Self {
+        match event {
+            GeofenceEvent::Enter => Self::GeofenceEnter,
+            GeofenceEvent::Exit => Self::GeofenceExit,
+            GeofenceEvent::Dwell => Self::GeofenceDwell,
+            GeofenceEvent::Cross => Self::GeofenceCross,
         }
     }
 }

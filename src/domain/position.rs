@@ -43,6 +43,18 @@ impl Position {
         })
     }
 
+    /// The nearest place to degrees of any size, for results of arithmetic: longitudes go round,
+    /// latitudes end at the poles. Not for input, which is refused instead.
+    #[must_use]
+    pub fn from_any_degrees(lat: f64, lon: f64) -> Self {
+        let lon = lon - 360.0 * (lon / 360.0).round();
+        // What is not a number becomes 0.
+        Self {
+            lat_e7: (lat.clamp(-90.0, 90.0) * E7).round() as i32,
+            lon_e7: (lon.clamp(-180.0, 180.0) * E7).round() as i32,
+        }
+    }
+
     /// From steps of 1e-7°.
     pub fn from_e7(lat_e7: i64, lon_e7: i64) -> Result<Self, PositionError> {
         match (i32::try_from(lat_e7), i32::try_from(lon_e7)) {
@@ -109,5 +121,16 @@ mod tests {
             Err(PositionError::Longitude)
         );
         assert!(Position::from_degrees(-90.0, 180.0).is_ok());
+    }
+
+    #[test]
+    fn arithmetic_goes_round_and_ends_at_the_poles() {
+        let at = |lat, lon| {
+            let p = Position::from_any_degrees(lat, lon);
+            (p.lat(), p.lon())
+        };
+        assert_eq!(at(1.0, 190.0), (1.0, -170.0));
+        assert_eq!(at(95.0, -200.0), (90.0, 160.0));
+        assert_eq!(at(f64::NAN, f64::INFINITY), (0.0, 0.0));
     }
 }

@@ -10,16 +10,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use metrics::counter;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{Bench, JudgedPartition};
 use super::store::{Flushed, GROUP, PartitionWrite, Store};
 use crate::clock::SharedClock;
-use crate::domain::EventType;
+use crate::directory::Change;
+use crate::domain::{Delivery, EventType, UnixMs};
 use crate::stream::{
     CommitError, Consumer, Log, LogError, Offset, Partition, PollError, SeekTo, StartOffsets,
-    StreamEvent, TOPIC_DELIVERY_LOCATION,
+    StreamEvent, TOPIC_DELIVERY_LOCATION, partition_for_key,
 };
 use crate::telemetry::metrics::NOTIFICATIONS_EVENTS;
 
@@ -53,14 +56,25 @@ impl Group {
             clock: self.clock.clone(),
             stale_after_s: self.bench.rules.stale_after_s,
         });
+        let partition_count = self.log.partitions(TOPIC_DELIVERY_LOCATION)?;
         let consumer = self
             .log
             .subscribe(TOPIC_DELIVERY_LOCATION, GROUP, start)
             .await?;
+        // First the feed, then the picture: what changes in between is taken over twice.
+        let changes = self.bench.directory.changes();
+        let mut bench = self.bench;
+        let bench = tokio::task::spawn_blocking(move || {
+            bench.take_all_geofences();
+            bench
+        });
         let mut reader = Reader {
             consumer,
-            bench: self.bench,
+            bench: bench.await?,
             store: self.store,
+            clock: self.clock,
+            changes,
+            partition_count,
             partitions: BTreeMap::new(),
             written_at: Instant::now(),
             stop,
@@ -95,6 +109,9 @@ struct Reader {
     consumer: Box<dyn Consumer>,
     bench: Bench,
     store: Store,
+    clock: SharedClock,
+    changes: broadcast::Receiver<Change>,
+    partition_count: u32,
     partitions: BTreeMap<Partition, JudgedPartition>,
     written_at: Instant,
     stop: CancellationToken,
@@ -103,6 +120,7 @@ struct Reader {
 impl Reader {
     /// Reads what is there and writes what is due.
     async fn round(&mut self) {
+        self.follow_directory();
         let mut wait = WRITE_EVERY.saturating_sub(self.written_at.elapsed());
         for _ in 0..ROUND_POLLS {
             let polled = tokio::select! {
@@ -122,8 +140,74 @@ impl Reader {
             }
             wait = Duration::ZERO;
         }
-        let all = self.written_at.elapsed() >= WRITE_EVERY;
-        self.write(all).await;
+        let timers = self.written_at.elapsed() >= WRITE_EVERY;
+        if timers {
+            self.written_at = Instant::now();
+            self.tick().await;
+        }
+        self.write(timers, false).await;
+    }
+
+    fn now(&self) -> UnixMs {
+        UnixMs(self.clock.now_ms())
+    }
+
+    /// Takes over what has changed in the Directory.
+    fn follow_directory(&mut self) {
+        loop {
+            match self.changes.try_recv() {
+                Ok(Change::Geofence(id)) => self.bench.take_geofence(&id),
+                Ok(Change::Courier(id)) if self.bench.directory.courier(&id).is_none() => {
+                    self.partitions.values_mut().for_each(|p| p.forget(&id));
+                }
+                Ok(Change::Erased(id)) => {
+                    self.partitions.values_mut().for_each(|p| p.forget(&id));
+                }
+                Ok(Change::Everything) | Err(TryRecvError::Lagged(_)) => {
+                    self.bench.take_all_geofences();
+                }
+                Ok(_) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Judges silence and missed windows where everything that was received has been read.
+    async fn tick(&mut self) {
+        let now = self.now();
+        let ends = match self.consumer.end_offsets().await {
+            Ok(ends) => ends,
+            Err(error) => return tracing::warn!(%error, "cannot tell where the log ends"),
+        };
+        let overdue = |d: &Arc<Delivery>| d.window.is_some_and(|w| w.to < now);
+        let mut late: BTreeMap<Partition, Vec<Arc<Delivery>>> = BTreeMap::new();
+        for delivery in self
+            .bench
+            .directory
+            .deliveries()
+            .into_iter()
+            .filter(overdue)
+        {
+            let Some(courier) = delivery
+                .courier_id
+                .as_ref()
+                .filter(|_| delivery.status.is_open())
+            else {
+                continue;
+            };
+            let partition = partition_for_key(courier.as_str().as_bytes(), self.partition_count);
+            late.entry(partition).or_default().push(delivery);
+        }
+        for (partition, end) in ends {
+            if let Some(judged) = self
+                .partitions
+                .get_mut(&partition)
+                .filter(|p| p.next() >= end)
+            {
+                let late = late.remove(&partition).unwrap_or_default();
+                judged.tick(&late, &self.bench, now);
+            }
+        }
     }
 
     async fn take(&mut self, event: StreamEvent) {
@@ -136,8 +220,9 @@ impl Reader {
             StreamEvent::Records {
                 partition, records, ..
             } => {
+                let now = self.now();
                 if let Some(judged) = self.partitions.get_mut(&partition) {
-                    judged.read(&records, &self.bench.rules, &self.bench.directory);
+                    judged.read(&records, &self.bench, now);
                 }
             }
             StreamEvent::Revoked { partitions } => {
@@ -186,48 +271,53 @@ impl Reader {
                 "the stored offset lies beyond the end of the log: it has lost records; \
                  reading goes on at its end");
         }
-        let judged = JudgedPartition::new(partition, loaded, reading_from);
+        let end = match self.consumer.end_offsets().await {
+            Ok(ends) => ends
+                .into_iter()
+                .find(|(p, _)| *p == partition)
+                .map(|(_, end)| end),
+            Err(_) => None,
+        };
+        let judged = JudgedPartition::new(partition, loaded, reading_from, end);
         self.partitions.insert(partition, judged);
     }
 
-    /// Writes the partitions that have an event due, or `all` that have anything.
-    async fn write(&mut self, all: bool) {
-        if all {
-            self.written_at = Instant::now();
-        }
-        loop {
-            let chosen: Vec<Partition> = self
-                .partitions
-                .iter()
-                .filter(|(_, judged)| judged.is_due() || (all && judged.is_behind()))
-                .map(|(partition, _)| *partition)
-                .collect();
-            if chosen.is_empty() {
-                return;
-            }
-            let writes: Vec<_> = chosen
-                .iter()
-                .filter_map(|p| Some(self.partitions.get(p)?.to_write()))
-                .collect();
+    /// Writes the partitions that have an event due, with `timers` also those whose states have
+    /// waited for long, and with `all` everything.
+    async fn write(&mut self, timers: bool, all: bool) {
+        let now = self.now();
+        let due = self
+            .partitions
+            .values_mut()
+            .filter(|p| timers || all || p.is_due());
+        let mut writes: Vec<_> = due.filter_map(|judged| judged.to_write(now, all)).collect();
+        while !writes.is_empty() {
             match flush(&self.store, &writes, &self.stop).await {
-                None => return,
-                Some(Flushed::Written(events)) => return self.written(&chosen, &events).await,
-                Some(Flushed::Overtaken(lost)) => self.begin_again(&lost).await,
+                Some(Flushed::Written(events)) => return self.written(&writes, &events).await,
+                Some(Flushed::Overtaken(lost)) => {
+                    writes.retain(|w| !lost.contains(&w.partition));
+                    self.begin_again(&lost).await;
+                }
+                // What was taken out to be written is gone from memory: read again from the store.
+                None => {
+                    let gone = |p: &Partition| writes.iter().any(|w| w.partition == *p);
+                    return self.partitions.retain(|p, _| !gone(p));
+                }
             }
         }
     }
 
-    async fn written(&mut self, chosen: &[Partition], events: &[EventType]) {
+    async fn written(&mut self, writes: &[PartitionWrite], events: &[EventType]) {
         for event in events {
             counter!(NOTIFICATIONS_EVENTS, "type" => event.as_str()).increment(1);
         }
-        for partition in chosen {
-            let Some(judged) = self.partitions.get_mut(partition) else {
+        for write in writes {
+            let partition = write.partition;
+            let Some(judged) = self.partitions.get(&partition) else {
                 continue;
             };
-            judged.written();
             // Only a hint for those who watch the group; the store decides.
-            match self.consumer.commit(*partition, judged.next()).await {
+            match self.consumer.commit(partition, judged.next()).await {
                 Ok(()) | Err(CommitError::Stale(_)) => {}
                 Err(error) => tracing::warn!(%partition, %error, "cannot commit"),
             }
@@ -246,7 +336,7 @@ impl Reader {
     }
 
     async fn leave(mut self) {
-        self.write(true).await;
+        self.write(true, true).await;
         self.consumer.close(CLOSE_WITHIN).await;
     }
 }
@@ -254,7 +344,7 @@ impl Reader {
 /// One transaction, as often as it takes; `None` if the process stops before it is in.
 async fn flush(
     store: &Store,
-    writes: &[PartitionWrite<'_>],
+    writes: &[PartitionWrite],
     stop: &CancellationToken,
 ) -> Option<Flushed> {
     let mut patience = Patience::new(stop);

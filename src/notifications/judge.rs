@@ -1,51 +1,140 @@
 //! One partition as the group sees it: what the rules know about its couriers, and what has been
 //! read since the last transaction.
+//!
+//! A courier's state is written with every event that it told, and otherwise only every
+//! [`CHECKPOINT_AFTER_MS`]: couriers who drive and drive change theirs with every fix. The stored
+//! offset stands at the first record that some stored state does not hold, and each stored state
+//! bears the offset up to which it has read. After a crash the partition is read from the stored
+//! offset again; states skip what they hold, and an event that was recorded before has the same key.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
-use super::store::{Loaded, PartitionWrite};
+use super::estimates::Estimates;
+use super::store::{CourierWrite, Loaded, PartitionWrite};
 use crate::directory::Directory;
-use crate::domain::rules::{CourierState, Ground, RuleSet, Told};
-use crate::domain::{CourierId, FixBatch};
+use crate::domain::rules::{CourierState, FenceIndex, Ground, RuleSet, Told};
+use crate::domain::{CourierId, Delivery, FixBatch, GeofenceId, UnixMs};
 use crate::stream::{Offset, Partition, StoredRecord};
+
+/// A state is written at the latest so long after it has changed, milliseconds.
+const CHECKPOINT_AFTER_MS: i64 = 30_000;
 
 /// An event and the courier it is about.
 pub(super) type CourierTold = (CourierId, Told);
 
-/// Invariant: `couriers` is what the records below `next` have made of what was stored at
-/// `stored_next`; whatever differs from the store is in `changed`.
+/// What the rules know about a courier, and from where in the log.
+#[derive(Debug)]
+struct Known {
+    state: CourierState,
+    /// Records below are in `state`.
+    as_of: Offset,
+    /// The first record that is in `state` and not in the store.
+    unwritten: Option<Offset>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            state: CourierState::default(),
+            as_of: Offset(0),
+            unwritten: None,
+        }
+    }
+}
+
+/// What partitions are judged by.
+pub(super) struct Bench {
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) fences: FenceIndex,
+    pub(super) estimates: Estimates,
+}
+
+impl Bench {
+    /// Takes over one geofence as it stands in the Directory.
+    pub(super) fn take_geofence(&mut self, id: &GeofenceId) {
+        let Some(geofence) = self.directory.geofence(id) else {
+            return self.fences.remove(id);
+        };
+        if let Err(error) = self.fences.put(geofence) {
+            tracing::warn!(geofence = %id, %error, "a geofence cannot be judged by");
+        }
+    }
+
+    /// Takes over all geofences; those that have not changed stay as they are.
+    pub(super) fn take_all_geofences(&mut self) {
+        let known: FxHashMap<GeofenceId, i64> = self
+            .fences
+            .versions()
+            .map(|(id, version)| (id.clone(), version))
+            .collect();
+        for id in known
+            .keys()
+            .filter(|id| self.directory.geofence(id).is_none())
+        {
+            self.fences.remove(id);
+        }
+        for geofence in self.directory.geofences() {
+            if known.get(&geofence.id) != Some(&geofence.version) {
+                self.take_geofence(&geofence.id);
+            }
+        }
+    }
+}
+
+/// Invariant: each state in `couriers` is what the records from the stored one's `as_of` up to its
+/// own have made of the stored one; `waiting` holds an entry for each that is not in the store.
 pub(super) struct JudgedPartition {
     partition: Partition,
     /// What the store holds: the next flush moves it on from here.
     stored_next: Offset,
     /// Next offset to be read.
     next: Offset,
-    couriers: FxHashMap<CourierId, CourierState>,
-    changed: FxHashSet<CourierId>,
+    couriers: FxHashMap<CourierId, Box<Known>>,
+    /// Couriers by the first record that their stored states do not hold, and since when; entries
+    /// that no longer hold true are dropped when they come to the front.
+    waiting: VecDeque<(Offset, CourierId, UnixMs)>,
     told: Vec<CourierTold>,
+    /// Somebody has been listening to this partition's phones without a gap since then.
+    listening_since: Option<UnixMs>,
 }
 
 impl JudgedPartition {
-    pub(super) fn new(partition: Partition, loaded: Loaded, reading_from: Offset) -> Self {
+    /// A partition as it is stored, to be read from `reading_from` on; the log ends at `end`.
+    pub(super) fn new(
+        partition: Partition,
+        loaded: Loaded,
+        reading_from: Offset,
+        end: Option<Offset>,
+    ) -> Self {
+        let known = |(id, (state, as_of)): (CourierId, (CourierState, Offset))| {
+            // A state that is ahead of the log was made from records that it has lost.
+            let as_of = end.map_or(as_of, |end| as_of.min(end));
+            (
+                id,
+                Box::new(Known {
+                    state,
+                    as_of,
+                    unwritten: None,
+                }),
+            )
+        };
         Self {
             partition,
             stored_next: loaded.next,
             next: reading_from,
-            couriers: loaded.couriers,
-            changed: FxHashSet::default(),
+            couriers: loaded.couriers.into_iter().map(known).collect(),
+            waiting: VecDeque::new(),
             told: Vec::new(),
+            listening_since: None,
         }
     }
 
     /// Judges records in the order of the log.
-    pub(super) fn read(
-        &mut self,
-        records: &[StoredRecord],
-        rules: &RuleSet,
-        directory: &Directory,
-    ) {
+    pub(super) fn read(&mut self, records: &[StoredRecord], bench: &Bench, now: UnixMs) {
         for record in records {
             self.next = record.offset.advance(1);
             // Ingest wrote it; a record that is none of ours says nothing about a courier.
@@ -54,24 +143,88 @@ impl JudgedPartition {
                     "skipped a record that is no batch of fixes");
                 continue;
             };
-            self.read_batch(courier, &batch, rules, directory);
+            let erased = bench.directory.erased_before(&courier);
+            if erased.is_none_or(|before| batch.received_at >= before) {
+                self.read_batch(&courier, record.offset, &batch, bench, now);
+            }
         }
     }
 
     fn read_batch(
         &mut self,
-        courier: CourierId,
+        courier: &CourierId,
+        offset: Offset,
         batch: &FixBatch,
-        rules: &RuleSet,
-        directory: &Directory,
+        bench: &Bench,
+        now: UnixMs,
     ) {
-        let run = directory.run_of(&courier);
-        let state = self.couriers.entry(courier.clone()).or_default();
+        if !self.couriers.contains_key(courier) {
+            self.couriers.insert(courier.clone(), Box::default());
+        }
+        let Some(known) = self.couriers.get_mut(courier) else {
+            return;
+        };
+        if offset < known.as_of {
+            return;
+        }
+        known.as_of = offset.advance(1);
+        let run = bench.directory.run_of(courier);
+        let ground = Ground {
+            rules: &bench.rules,
+            run: &run,
+            fences: &bench.fences,
+        };
         let mut told = Vec::new();
-        state.see(batch, Ground { rules, run: &run }, &mut told);
+        known.state.see(batch, ground, &mut told);
+        bench.estimates.judge(
+            &mut known.state,
+            courier,
+            ground,
+            &bench.directory,
+            &mut told,
+        );
+        if known.unwritten.is_none() {
+            known.unwritten = Some(offset);
+            self.waiting.push_back((offset, courier.clone(), now));
+        }
         self.told
             .extend(told.into_iter().map(|t| (courier.clone(), t)));
-        self.changed.insert(courier);
+    }
+
+    /// Judges silence and missed windows. Only for a partition that is read to its end.
+    pub(super) fn tick(&mut self, deliveries: &[Arc<Delivery>], bench: &Bench, now: UnixMs) {
+        let listening_since = *self.listening_since.get_or_insert(now);
+        for (courier, known) in &mut self.couriers {
+            if !known.state.is_overdue(now, listening_since, &bench.rules) {
+                continue;
+            }
+            let Some(courier_now) = bench.directory.courier(courier) else {
+                continue;
+            };
+            let mut told = Vec::new();
+            let times = (now, listening_since);
+            known
+                .state
+                .miss(courier_now.on_duty, times, &bench.rules, &mut told);
+            self.told
+                .extend(told.into_iter().map(|t| (courier.clone(), t)));
+        }
+        for delivery in deliveries {
+            let Some(courier) = &delivery.courier_id else {
+                continue;
+            };
+            let known = self.couriers.entry(courier.clone()).or_default();
+            let mut told = Vec::new();
+            known.state.wait_for(delivery, now, &bench.rules, &mut told);
+            self.told
+                .extend(told.into_iter().map(|t| (courier.clone(), t)));
+        }
+    }
+
+    /// Forgets what is known of a courier.
+    pub(super) fn forget(&mut self, courier: &CourierId) {
+        self.couriers.remove(courier);
+        self.told.retain(|(about, _)| about != courier);
     }
 
     /// Some records are gone, or were skipped: reading goes on at `next`.
@@ -84,44 +237,62 @@ impl JudgedPartition {
         !self.told.is_empty()
     }
 
-    /// Whether there is anything to write.
-    pub(super) fn is_behind(&self) -> bool {
-        self.next != self.stored_next
-    }
-
     /// Next offset to be read.
     pub(super) fn next(&self) -> Offset {
         self.next
     }
 
-    /// What the next transaction has to write.
-    pub(super) fn to_write(&self) -> PartitionWrite<'_> {
-        let state_of = |id: &CourierId| self.couriers.get(id).map(|s| (id.clone(), s.to_bytes()));
-        PartitionWrite {
-            partition: self.partition,
-            expected: self.stored_next,
-            next: self.next,
-            states: self.changed.iter().filter_map(state_of).collect(),
-            told: &self.told,
+    /// What the next transaction has to write, if anything: events with their couriers' states, and
+    /// states that have waited for long; or `all` states. What it answers is no longer held here.
+    pub(super) fn to_write(&mut self, now: UnixMs, all: bool) -> Option<PartitionWrite> {
+        let told = std::mem::take(&mut self.told);
+        let mut chosen: Vec<CourierId> = told.iter().map(|(courier, _)| courier.clone()).collect();
+        while let Some((offset, courier, since)) = self.waiting.front() {
+            let known = self.couriers.get(courier);
+            let waits =
+                known.is_some_and(|k| k.unwritten == Some(*offset)) && !chosen.contains(courier);
+            if waits && !all && now.since(*since) < CHECKPOINT_AFTER_MS {
+                break;
+            }
+            if let Some((_, courier, _)) = self.waiting.pop_front().filter(|_| waits) {
+                chosen.push(courier);
+            }
         }
-    }
-
-    /// The transaction is in: memory and store agree.
-    pub(super) fn written(&mut self) {
-        self.stored_next = self.next;
-        self.changed.clear();
-        self.told.clear();
+        let mut states = Vec::with_capacity(chosen.len());
+        for courier in chosen {
+            let Some(known) = self.couriers.get_mut(&courier) else {
+                continue;
+            };
+            if known.unwritten.take().is_some() || told.iter().any(|(about, _)| *about == courier) {
+                let (as_of, state) = (known.as_of, known.state.to_bytes());
+                states.push(CourierWrite {
+                    courier,
+                    as_of,
+                    state,
+                });
+            }
+        }
+        states.sort_by(|a, b| a.courier.cmp(&b.courier));
+        states.dedup_by(|a, b| a.courier == b.courier);
+        let next = self
+            .waiting
+            .front()
+            .map_or(self.next, |(offset, ..)| *offset);
+        if told.is_empty() && states.is_empty() && next == self.stored_next {
+            return None;
+        }
+        let expected = std::mem::replace(&mut self.stored_next, next);
+        Some(PartitionWrite {
+            partition: self.partition,
+            expected,
+            next,
+            states,
+            told,
+        })
     }
 }
 
 fn decode(record: &StoredRecord) -> Option<(CourierId, FixBatch)> {
     let courier = CourierId::try_from(std::str::from_utf8(&record.key).ok()?).ok()?;
     Some((courier, FixBatch::decode(&record.value).ok()?))
-}
-
-/// What partitions are judged by.
-#[derive(Clone)]
-pub(super) struct Bench {
-    pub(super) rules: Arc<RuleSet>,
-    pub(super) directory: Arc<Directory>,
 }

@@ -18,6 +18,7 @@
 //! - Nothing here slows ingest or another group: it reads the log at its own pace and waits for
 //!   Postgres by itself.
 
+mod estimates;
 mod event_json;
 mod group;
 mod judge;

@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::estimates::Estimates;
 use super::group::{Group, stream_id};
 use super::judge::Bench;
 use super::outbox::{Outbox, OutboxLimits, Sender};
@@ -18,6 +19,8 @@ use super::store::Store;
 use crate::clock::SharedClock;
 use crate::config::NotificationsConfig;
 use crate::directory::Directory;
+use crate::domain::rules::FenceIndex;
+use crate::roads::Roads;
 use crate::stream::Log;
 
 /// Judges the log's fixes and calls webhooks. Cheap to clone.
@@ -30,6 +33,7 @@ pub struct Notifications {
     pool: PgPool,
     sender: Sender,
     rng: Arc<Mutex<StdRng>>,
+    roads: Roads,
 }
 
 impl Notifications {
@@ -54,7 +58,15 @@ impl Notifications {
             pool,
             sender,
             rng: Arc::new(Mutex::new(rng)),
+            roads: Roads::none(),
         }
+    }
+
+    /// Estimates arrivals by these roads; without, by the straight line with a factor.
+    #[must_use]
+    pub fn with_roads(mut self, roads: Roads) -> Self {
+        self.roads = roads;
+        self
     }
 
     /// `/v1/webhooks` and `/v1/events`.
@@ -78,6 +90,8 @@ impl Notifications {
         let bench = Bench {
             rules: Arc::new(self.config.rules()),
             directory: self.directory,
+            fences: FenceIndex::default(),
+            estimates: Estimates { roads: self.roads },
         };
         let group = Group {
             log: self.log,

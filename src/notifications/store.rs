@@ -30,17 +30,24 @@ pub(super) struct Store {
 pub(super) struct Loaded {
     /// Next offset to be read.
     pub(super) next: Offset,
-    /// What the rules know.
-    pub(super) couriers: FxHashMap<CourierId, CourierState>,
+    /// What the rules know, and up to where in the log.
+    pub(super) couriers: FxHashMap<CourierId, (CourierState, Offset)>,
 }
 
 /// What one partition has to write.
-pub(super) struct PartitionWrite<'a> {
+pub(super) struct PartitionWrite {
     pub(super) partition: Partition,
     pub(super) expected: Offset,
     pub(super) next: Offset,
-    pub(super) states: Vec<(CourierId, Vec<u8>)>,
-    pub(super) told: &'a [CourierTold],
+    pub(super) states: Vec<CourierWrite>,
+    pub(super) told: Vec<CourierTold>,
+}
+
+/// What the rules know about a courier who has read the records below `as_of`.
+pub(super) struct CourierWrite {
+    pub(super) courier: CourierId,
+    pub(super) as_of: Offset,
+    pub(super) state: Vec<u8>,
 }
 
 /// What became of a transaction.
@@ -87,7 +94,7 @@ impl Store {
         .await?;
         let next = self.next(partition).await?.unwrap_or(first);
         let rows = sqlx::query(
-            "select courier_id, state from notifications.rule_state
+            "select courier_id, state, as_of from notifications.rule_state
               where stream_id = $1 and part = $2",
         )
         .bind(&*self.stream_id)
@@ -99,7 +106,7 @@ impl Store {
             let id = CourierId::try_from(row.try_get::<&str, _>(0)?);
             match (id, CourierState::from_bytes(row.try_get(1)?)) {
                 (Ok(id), Ok(state)) => {
-                    couriers.insert(id, state);
+                    couriers.insert(id, (state, offset(row.try_get(2)?)));
                 }
                 // Begun anew, as for a courier never seen.
                 _ => tracing::warn!(%partition, "dropped an unreadable state of the rules"),
@@ -109,7 +116,7 @@ impl Store {
     }
 
     /// Writes all of it in one transaction.
-    pub(super) async fn flush(&self, writes: &[PartitionWrite<'_>]) -> sqlx::Result<Flushed> {
+    pub(super) async fn flush(&self, writes: &[PartitionWrite]) -> sqlx::Result<Flushed> {
         let mut tx = self.pool.begin().await?;
         let moved = self.move_offsets(&mut tx, writes).await?;
         if moved.len() < writes.len() {
@@ -121,7 +128,7 @@ impl Store {
             return Ok(Flushed::Overtaken(overtaken.collect()));
         }
         self.write_states(&mut tx, writes).await?;
-        let told: Vec<&CourierTold> = writes.iter().flat_map(|w| w.told).collect();
+        let told: Vec<&CourierTold> = writes.iter().flat_map(|w| &w.told).collect();
         let recorded = record(&mut tx, &told).await?;
         tx.commit().await?;
         Ok(Flushed::Written(recorded))
@@ -130,7 +137,7 @@ impl Store {
     async fn move_offsets(
         &self,
         tx: &mut PgConnection,
-        writes: &[PartitionWrite<'_>],
+        writes: &[PartitionWrite],
     ) -> sqlx::Result<Vec<Partition>> {
         let moved = sqlx::query_scalar::<_, i32>(
             "update public.stream_offset o set next = n.next, updated_at = now()
@@ -160,28 +167,27 @@ impl Store {
     async fn write_states(
         &self,
         tx: &mut PgConnection,
-        writes: &[PartitionWrite<'_>],
+        writes: &[PartitionWrite],
     ) -> sqlx::Result<()> {
-        let (mut parts, mut couriers, mut states) = (Vec::new(), Vec::new(), Vec::new());
-        for write in writes {
-            for (courier, state) in &write.states {
-                parts.push(part(write.partition));
-                couriers.push(courier.as_str());
-                states.push(state.as_slice());
-            }
-        }
-        if parts.is_empty() {
+        let all = || {
+            writes
+                .iter()
+                .flat_map(|w| w.states.iter().map(|s| (w.partition, s)))
+        };
+        if all().next().is_none() {
             return Ok(());
         }
         sqlx::query(
-            "insert into notifications.rule_state (stream_id, part, courier_id, state)
-             select $1, * from unnest($2::int[], $3::text[], $4::bytea[])
-             on conflict (stream_id, part, courier_id) do update set state = excluded.state",
+            "insert into notifications.rule_state (stream_id, part, courier_id, state, as_of)
+             select $1, * from unnest($2::int[], $3::text[], $4::bytea[], $5::bigint[])
+             on conflict (stream_id, part, courier_id)
+             do update set state = excluded.state, as_of = excluded.as_of",
         )
         .bind(&*self.stream_id)
-        .bind(parts)
-        .bind(couriers)
-        .bind(states)
+        .bind(all().map(|(p, _)| part(p)).collect::<Vec<_>>())
+        .bind(all().map(|(_, s)| s.courier.as_str()).collect::<Vec<_>>())
+        .bind(all().map(|(_, s)| s.state.as_slice()).collect::<Vec<_>>())
+        .bind(all().map(|(_, s)| number(s.as_of)).collect::<Vec<_>>())
         .execute(tx)
         .await?;
         Ok(())

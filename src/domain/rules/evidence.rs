@@ -33,6 +33,9 @@ pub struct Evidence {
     /// Radius of the zone, metres.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub radius_m: Option<f64>,
+    /// How soon the courier will probably be there, seconds from the newest fix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ahead_s: Option<f64>,
     /// How long it had lasted, seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lasted_s: Option<i64>,
@@ -68,6 +71,7 @@ impl Evidence {
             rule,
             version: RULES_VERSION,
             radius_m: None,
+            ahead_s: None,
             lasted_s: None,
             late_by_s: None,
             geofence_version: None,

@@ -15,19 +15,29 @@
 
 mod courier_state;
 mod evidence;
+mod fence;
+mod fences;
+mod presence;
 mod set;
 mod sighting;
 mod state_bytes;
+mod stillness;
 mod stops;
+mod window;
 mod zone;
 
-pub use courier_state::{CourierState, Ground, Seen};
+pub use courier_state::{CourierState, Ground, PlannedStop, Seen};
 pub use evidence::{Evidence, FixEvidence, Told};
+pub use fence::{Fence, FenceError, FenceIndex, Spot};
 pub use set::{RULES_VERSION, RuleSet, RuleSetError};
 pub use sighting::{Recent, Sighting};
 pub use state_bytes::StateError;
-pub use stops::{Stop, StopState};
+pub use stops::Stop;
 pub use zone::{Crossing, Vote, Zone, exit_margin_m, vote};
 
 #[cfg(test)]
+mod fences_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timers_tests;

@@ -12,11 +12,18 @@ pub const RULES_VERSION: u32 = 1;
 pub struct RuleSet {
     /// `approaching` when the courier is this near the stop, metres.
     pub approaching_m: f64,
+    /// … or, by the road and the courier's own pace, this soon there, seconds; 0: never.
+    pub approaching_s: f64,
     /// `arrived` when the courier is this near the stop, metres.
     pub arrived_m: f64,
     /// … and no faster than this, where speed is measured: who drives by has not arrived, metres a
     /// second.
     pub arrived_below_mps: f64,
+    /// `offline` when a courier on duty was not heard of for so long, seconds; 0: never.
+    pub offline_after_s: i64,
+    /// `stopped` when a courier with a delivery stands away from every stop for so long, seconds;
+    /// 0: never.
+    pub stopped_after_s: i64,
     /// An event of a fix that reached us later than this is recorded and not sent, seconds.
     pub stale_after_s: i64,
 }
@@ -25,8 +32,11 @@ impl Default for RuleSet {
     fn default() -> Self {
         Self {
             approaching_m: 500.0,
+            approaching_s: 120.0,
             arrived_m: 60.0,
             arrived_below_mps: 5.0,
+            offline_after_s: 300,
+            stopped_after_s: 600,
             stale_after_s: 900,
         }
     }
@@ -37,6 +47,8 @@ impl Default for RuleSet {
 #[error("{0}")]
 pub struct RuleSetError(String);
 
+/// Longest time a rule takes: thirty days, seconds.
+const MAX_WAIT_S: f64 = 30.0 * 86_400.0;
 /// Largest distance a rule takes, metres.
 const MAX_DISTANCE_M: f64 = 100_000.0;
 
@@ -53,6 +65,7 @@ impl RuleSet {
             )))
         };
         between("approaching_m", self.approaching_m, 1.0, MAX_DISTANCE_M)?;
+        between("approaching_s", self.approaching_s, 0.0, MAX_WAIT_S)?;
         between("arrived_m", self.arrived_m, 1.0, MAX_DISTANCE_M)?;
         between("arrived_below_mps", self.arrived_below_mps, 0.1, 1_000.0)?;
         if self.arrived_m > self.approaching_m {
@@ -60,10 +73,10 @@ impl RuleSet {
                 "arrived_m must not be larger than approaching_m".into(),
             ));
         }
-        if self.stale_after_s < 1 {
-            return Err(RuleSetError("stale_after_s must be at least 1".into()));
-        }
-        Ok(())
+        let wait = |name: &str, s: i64| between(name, s as f64, 0.0, MAX_WAIT_S);
+        wait("offline_after_s", self.offline_after_s)?;
+        wait("stopped_after_s", self.stopped_after_s)?;
+        between("stale_after_s", self.stale_after_s as f64, 1.0, MAX_WAIT_S)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::zone::{Crossing, Vote, Zone, vote};
 use super::{Evidence, Recent, RuleSet, Told};
 use crate::domain::event::EventType;
-use crate::domain::{Delivery, DeliveryId, DeliveryStatus, UnixMs, geo};
+use crate::domain::{Delivery, DeliveryId, DeliveryStatus, Position, UnixMs, geo};
 
 /// Which of a delivery's two places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,15 @@ impl Stop {
             DeliveryStatus::Assigned => Some(Self::Pickup),
             DeliveryStatus::PickedUp => Some(Self::Dropoff),
             _ => None,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn position(self, delivery: &Delivery) -> Position {
+        match self {
+            Self::Pickup => delivery.pickup.position,
+            Self::Dropoff => delivery.dropoff.position,
         }
     }
 
@@ -56,6 +65,8 @@ pub struct StopState {
     pub since: UnixMs,
     /// The zone of `approaching_m`.
     pub near: Zone,
+    /// The zone of `approaching_s`.
+    pub soon: Zone,
     /// The zone of `arrived_m`.
     pub here: Zone,
     /// `approaching` was told.
@@ -85,39 +96,36 @@ fn speed_mps(recent: &Recent) -> Option<f64> {
 
 /// Brings `states` in line with `run`, in place: stops that are no longer next are forgotten.
 pub(super) fn align(states: &mut Vec<StopState>, run: &[Arc<Delivery>]) {
-    let heading = |d: &Delivery| Stop::ahead(d.status).map(|stop| (stop, d.sequence));
-    let next = run
-        .iter()
-        .filter_map(|d| heading(d).map(|(_, sequence)| sequence))
-        .min();
-    let is_next = |d: &Delivery| {
-        heading(d)
-            .filter(|(_, sequence)| Some(*sequence) == next)
-            .map(|(s, _)| s)
+    let first = |stop: Stop| {
+        let heading = run.iter().filter(|d| Stop::ahead(d.status) == Some(stop));
+        heading.map(|d| d.sequence).min()
+    };
+    let (pickup, dropoff) = (first(Stop::Pickup), first(Stop::Dropoff));
+    // Which stop of the delivery is next, if one is.
+    let next = |d: &Delivery| {
+        let stop = Stop::ahead(d.status)?;
+        let smallest = if stop == Stop::Pickup {
+            pickup
+        } else {
+            dropoff
+        };
+        (smallest == Some(d.sequence)).then_some(stop)
     };
     states.retain(|state| {
         let delivery = run.iter().find(|d| d.id == state.delivery);
-        delivery.is_some_and(|d| is_next(d) == Some(state.stop) && since(d) == state.since)
+        delivery.is_some_and(|d| next(d) == Some(state.stop) && since(d) == state.since)
     });
     for delivery in run {
-        if let Some(stop) = is_next(delivery)
+        if let Some(stop) = next(delivery)
             && !states.iter().any(|s| s.delivery == delivery.id)
         {
-            states.push(StopState {
-                delivery: delivery.id.clone(),
-                stop,
-                since: since(delivery),
-                near: Zone::default(),
-                here: Zone::default(),
-                told_near: false,
-                told_here: false,
-            });
+            states.push(StopState::new(delivery, stop));
         }
     }
 }
 
 /// When the delivery reached its present status.
-fn since(delivery: &Delivery) -> UnixMs {
+pub(super) fn since(delivery: &Delivery) -> UnixMs {
     let step = delivery
         .timeline
         .iter()
@@ -127,6 +135,19 @@ fn since(delivery: &Delivery) -> UnixMs {
 }
 
 impl StopState {
+    fn new(delivery: &Delivery, stop: Stop) -> Self {
+        Self {
+            delivery: delivery.id.clone(),
+            stop,
+            since: since(delivery),
+            near: Zone::default(),
+            soon: Zone::default(),
+            here: Zone::default(),
+            told_near: false,
+            told_here: false,
+        }
+    }
+
     /// Judges the newest fix of `recent`. `delivery` is the one whose stop this is.
     pub(super) fn see(
         &mut self,
@@ -141,10 +162,7 @@ impl StopState {
         if newest.at.since(self.since) < -CLOCKS_DIFFER_MS {
             return;
         }
-        let place = match self.stop {
-            Stop::Pickup => delivery.pickup.position,
-            Stop::Dropoff => delivery.dropoff.position,
-        };
+        let place = self.stop.position(delivery);
         let distance_m = geo::distance_m(newest.position, place);
         let near = vote(
             distance_m - rules.approaching_m,
@@ -160,42 +178,87 @@ impl StopState {
         if here == Vote::Inside && too_fast {
             here = Vote::Neither;
         }
-        if self.near.take(near) == Some(Crossing::Entered) && !self.told_near {
-            self.told_near = true;
-            let zone = (self.near, rules.approaching_m, "approaching");
-            told.push(self.tell(self.stop.approaching(), zone, delivery, recent));
+        if self.near.take(near) == Some(Crossing::Entered) {
+            let (at, told_before) = (self.began_at(self.near, recent), told.len());
+            self.approach(at, "approaching", delivery, recent, told);
+            for event in &mut told[told_before..] {
+                event.evidence.radius_m = Some(rules.approaching_m);
+            }
         }
         if self.here.take(here) == Some(Crossing::Entered) && !self.told_here {
             self.told_here = true;
-            let zone = (self.here, rules.arrived_m, "arrived");
-            told.push(self.tell(self.stop.arrived(), zone, delivery, recent));
+            let at = self.began_at(self.here, recent);
+            let mut arrived = self.tell(self.stop.arrived(), at, "arrived", delivery, recent);
+            arrived.evidence.radius_m = Some(rules.arrived_m);
+            told.push(arrived);
+        }
+    }
+
+    /// Judges by when the courier will probably be there, in seconds from the newest fix. Two of
+    /// the last three estimates must agree.
+    pub(super) fn expect(
+        &mut self,
+        ahead_s: f64,
+        delivery: &Delivery,
+        recent: &Recent,
+        rules: &RuleSet,
+        told: &mut Vec<Told>,
+    ) {
+        let soon = if ahead_s <= rules.approaching_s {
+            Vote::Inside
+        } else {
+            Vote::Outside
+        };
+        let Some(newest) = recent.newest() else {
+            return;
+        };
+        if self.soon.take(soon) == Some(Crossing::Entered) {
+            let told_before = told.len();
+            self.approach(newest.at, "approaching_soon", delivery, recent, told);
+            for event in &mut told[told_before..] {
+                event.evidence.ahead_s = Some(ahead_s.round());
+            }
+        }
+    }
+
+    /// Event time of the first fix that agrees with where the courier is now.
+    fn began_at(&self, zone: Zone, recent: &Recent) -> UnixMs {
+        recent
+            .back(zone.oldest_agreeing())
+            .map_or(self.since, |s| s.at)
+    }
+
+    /// `approaching`, once a stop, by whichever rule comes first.
+    fn approach(
+        &mut self,
+        at: UnixMs,
+        rule: &'static str,
+        delivery: &Delivery,
+        recent: &Recent,
+        told: &mut Vec<Told>,
+    ) {
+        if !self.told_near {
+            self.told_near = true;
+            told.push(self.tell(self.stop.approaching(), at, rule, delivery, recent));
         }
     }
 
     fn tell(
         &self,
         kind: EventType,
-        (zone, radius_m, rule): (Zone, f64, &'static str),
+        at: UnixMs,
+        rule: &'static str,
         delivery: &Delivery,
         recent: &Recent,
     ) -> Told {
-        let place = match self.stop {
-            Stop::Pickup => delivery.pickup.position,
-            Stop::Dropoff => delivery.dropoff.position,
-        };
-        let evidence = Evidence {
-            radius_m: Some(radius_m),
-            ..Evidence::new(rule, recent, |p| Some(geo::distance_m(p, place)))
-        };
+        let place = self.stop.position(delivery);
         Told {
             kind,
-            at: recent
-                .back(zone.oldest_agreeing())
-                .map_or(self.since, |s| s.at),
+            at,
             delivery: Some(delivery.id.clone()),
             geofence: None,
             position: recent.newest().map(|s| s.position),
-            evidence,
+            evidence: Evidence::new(rule, recent, |p| Some(geo::distance_m(p, place))),
             key: format!("{kind}/{}/{}", delivery.id, self.since.0),
         }
     }

@@ -1,6 +1,6 @@
 //! Rules over whole tracks, as couriers drive them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::*;
 use crate::domain::event::EventType;
@@ -39,6 +39,17 @@ fn delivery(status: DeliveryStatus, sequence: i32) -> Arc<Delivery> {
     })
 }
 
+static NO_FENCES: LazyLock<FenceIndex> = LazyLock::new(FenceIndex::default);
+
+/// Without geofences.
+fn ground<'a>(rules: &'a RuleSet, run: &'a [Arc<Delivery>]) -> Ground<'a> {
+    Ground {
+        rules,
+        run,
+        fences: &NO_FENCES,
+    }
+}
+
 /// A track of (seconds after START, metres north of the drop-off, accuracy).
 fn fixes(track: &[(i64, f64, f32)]) -> Vec<Fix> {
     let fix = |(s, north_m, accuracy_m): &(i64, f64, f32)| Fix {
@@ -54,7 +65,7 @@ fn fixes(track: &[(i64, f64, f32)]) -> Vec<Fix> {
 /// Each fix in an upload of its own, at once; what was told.
 fn told(state: &mut CourierState, run: &[Arc<Delivery>], fixes: &[Fix]) -> Vec<Told> {
     let rules = RuleSet::default();
-    let ground = Ground { rules: &rules, run };
+    let ground = ground(&rules, run);
     let mut told = Vec::new();
     for fix in fixes {
         let batch = FixBatch {
@@ -206,10 +217,7 @@ fn the_pick_up_has_events_of_its_own() {
 fn fixes_in_any_order_of_sending_are_judged_in_their_own() {
     let run = [delivery(DeliveryStatus::PickedUp, 0)];
     let rules = RuleSet::default();
-    let ground = Ground {
-        rules: &rules,
-        run: &run,
-    };
+    let ground = ground(&rules, &run);
     let track: Vec<_> = (0..40)
         .map(|i| (i * 5, (1_000.0 - 30.0 * i as f64).abs(), 8.0))
         .collect();
@@ -239,10 +247,7 @@ fn fixes_in_any_order_of_sending_are_judged_in_their_own() {
 fn what_is_known_too_late_is_recorded_and_not_an_alarm() {
     let run = [delivery(DeliveryStatus::PickedUp, 0)];
     let rules = RuleSet::default();
-    let ground = Ground {
-        rules: &rules,
-        run: &run,
-    };
+    let ground = ground(&rules, &run);
     let track: Vec<_> = (0..40)
         .map(|i| (i * 5, (1_000.0 - 30.0 * i as f64).abs(), 8.0))
         .collect();
@@ -262,10 +267,7 @@ fn what_is_known_too_late_is_recorded_and_not_an_alarm() {
 fn a_phone_whose_clock_is_ahead_does_not_freeze_its_rules() {
     let run = [delivery(DeliveryStatus::PickedUp, 0)];
     let rules = RuleSet::default();
-    let ground = Ground {
-        rules: &rules,
-        run: &run,
-    };
+    let ground = ground(&rules, &run);
     let track: Vec<_> = (0..40)
         .map(|i| (i * 5, (1_000.0 - 30.0 * i as f64).abs(), 8.0))
         .collect();
@@ -297,10 +299,7 @@ fn a_phone_whose_clock_is_ahead_does_not_freeze_its_rules() {
 #[test]
 fn one_alarm_is_told_once() {
     let rules = RuleSet::default();
-    let ground = Ground {
-        rules: &rules,
-        run: &[],
-    };
+    let ground = ground(&rules, &[]);
     let (mut state, mut told) = (CourierState::default(), Vec::new());
     for s in [0, 1, 30, 61] {
         let received_at = START.plus_ms(s * 1000);

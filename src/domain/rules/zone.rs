@@ -94,6 +94,12 @@ impl Zone {
         self.0 & (INSIDE | VOTES) == 0
     }
 
+    /// Whether the fix before the newest one voted outside.
+    #[must_use]
+    pub fn voted_outside_before(self) -> bool {
+        self.0 >> OF & 0b10 != 0
+    }
+
     /// How many fixes ago the oldest vote for the present side was given; 0 is the newest fix.
     #[must_use]
     pub fn oldest_agreeing(self) -> usize {

@@ -35,10 +35,13 @@ pub(super) fn retry_pause_ms(failures: u32, rng: &mut impl Rng) -> i64 {
 }
 
 /// The circuit breaker of one endpoint. Closed: everything goes. Open: nothing goes until its rest
-/// is over; then one attempt goes as a probe, and its outcome decides.
+/// is over; then one attempt goes as a probe, and its outcome decides. An event that a receiver
+/// refuses again and again counts once: the others need not wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     failures: u32,
+    /// The event that the receiver has refused last.
+    refused: Option<i64>,
     rests_until: Option<UnixMs>,
 }
 
@@ -61,7 +64,12 @@ impl Breaker {
         *self = Self::default();
     }
 
-    pub(super) fn failed(&mut self, now: UnixMs, rng: &mut impl Rng) {
+    /// An attempt failed. `refused` is its event, if the receiver answered at all.
+    pub(super) fn failed(&mut self, refused: Option<i64>, now: UnixMs, rng: &mut impl Rng) {
+        if refused.is_some() && refused == self.refused {
+            return;
+        }
+        self.refused = refused;
         self.failures = self.failures.saturating_add(1);
         if self.failures < TRIP_AFTER {
             return;
@@ -110,24 +118,37 @@ mod tests {
     }
 
     #[test]
+    fn one_event_that_is_refused_does_not_open_the_breaker() {
+        let (mut rng, mut breaker) = (StdRng::seed_from_u64(7), Breaker::default());
+        for _ in 0..100 {
+            breaker.failed(Some(1), UnixMs(0), &mut rng);
+        }
+        assert_eq!(breaker.width(UnixMs(0), 16), 16);
+        for event in 2..10 {
+            breaker.failed(Some(event), UnixMs(0), &mut rng);
+        }
+        assert_eq!(breaker.width(UnixMs(0), 16), 0);
+    }
+
+    #[test]
     fn the_breaker_opens_probes_and_closes() {
         let (mut rng, mut breaker) = (StdRng::seed_from_u64(7), Breaker::default());
         let mut now = UnixMs(0);
         for _ in 0..TRIP_AFTER - 1 {
-            breaker.failed(now, &mut rng);
+            breaker.failed(None, now, &mut rng);
             assert_eq!(breaker.width(now, 16), 16);
         }
-        breaker.failed(now, &mut rng);
+        breaker.failed(None, now, &mut rng);
         assert_eq!(breaker.width(now, 16), 0);
         let until = breaker.rests_until().expect("open");
         // Others that were under way do not lengthen the rest.
-        breaker.failed(now, &mut rng);
+        breaker.failed(None, now, &mut rng);
         assert_eq!(breaker.rests_until(), Some(until));
         let mut longest = 0;
         for _ in 0..20 {
             now = breaker.rests_until().expect("open");
             assert_eq!(breaker.width(now, 16), 1);
-            breaker.failed(now, &mut rng);
+            breaker.failed(None, now, &mut rng);
             longest = longest.max(breaker.rests_until().expect("open").since(now));
         }
         assert!((LONGEST_REST_MS / 2..=LONGEST_REST_MS).contains(&longest));

@@ -222,7 +222,8 @@ impl Work {
         if delivered {
             self.breaker.succeeded();
         } else {
-            self.breaker.failed(now, &mut self.endpoint.rng);
+            let refused = done.called.status.map(|_| done.row.event_id);
+            self.breaker.failed(refused, now, &mut self.endpoint.rng);
         }
         let mut row = done.row;
         if let Outcome::Retry(due_at) = attempt.outcome {

@@ -329,6 +329,14 @@ async fn one_event_that_is_always_refused_holds_up_its_courier_only_and_is_given
         (count(&database.pool, gave_up).await == 1).then_some(())
     })
     .await;
+    eventually("the event behind it", || async {
+        clock.advance(1_000);
+        wake(&database.pool).await;
+        first_accepted(&receiver.calls())
+            .contains_key("c-1")
+            .then_some(())
+    })
+    .await;
     outbox_empty(&database.pool).await;
     running.stop().await;
     assert_eq!(first_accepted(&receiver.calls())["c-1"], [behind]);

@@ -1,11 +1,15 @@
 //! The group's transaction.
 
+use std::sync::Arc;
+
 use super::fixture::{count, courier_id, delivery, insert, now, upload};
 use crate::directory::Directory;
-use crate::domain::rules::RuleSet;
+use crate::domain::rules::{FenceIndex, RuleSet};
 use crate::domain::{DeliveryStatus, EventType, UnixMs};
-use crate::notifications::judge::JudgedPartition;
+use crate::notifications::estimates::Estimates;
+use crate::notifications::judge::{Bench, JudgedPartition};
 use crate::notifications::store::{Flushed, Store};
+use crate::roads::Roads;
 use crate::stream::{Offset, Partition, StoredRecord};
 use crate::test_support::TestDatabase;
 
@@ -28,18 +32,26 @@ fn records(first: u64, start: UnixMs, distances_m: &[f64]) -> Vec<StoredRecord> 
 async fn begin(store: &Store) -> JudgedPartition {
     let loaded = store.load(P, Offset(0)).await.expect("loads");
     let next = loaded.next;
-    JudgedPartition::new(P, loaded, next)
+    JudgedPartition::new(P, loaded, next, None)
+}
+
+fn bench(directory: &Arc<Directory>) -> Bench {
+    Bench {
+        rules: Arc::new(RuleSet {
+            approaching_s: 0.0,
+            ..RuleSet::default()
+        }),
+        directory: directory.clone(),
+        fences: FenceIndex::default(),
+        estimates: Estimates {
+            roads: Roads::none(),
+        },
+    }
 }
 
 async fn flush(store: &Store, judged: &mut JudgedPartition) -> Flushed {
-    let flushed = store
-        .flush(&[judged.to_write()])
-        .await
-        .expect("a transaction");
-    if matches!(flushed, Flushed::Written(_)) {
-        judged.written();
-    }
-    flushed
+    let writes = judged.to_write(now(), true).expect("something to write");
+    store.flush(&[writes]).await.expect("a transaction")
 }
 
 const WAY: [f64; 8] = [900.0, 700.0, 480.0, 300.0, 100.0, 20.0, 5.0, 5.0];
@@ -47,7 +59,8 @@ const WAY: [f64; 8] = [900.0, 700.0, 480.0, 300.0, 100.0, 20.0, 5.0, 5.0];
 #[tokio::test]
 async fn events_states_and_offsets_go_together_and_what_was_stored_is_read_on_from() {
     let database = TestDatabase::create().await;
-    let (directory, rules) = (Directory::new(), RuleSet::default());
+    let directory = Directory::new();
+    let bench = bench(&directory);
     let start = now();
     let delivery = delivery(1, DeliveryStatus::PickedUp, start);
     insert(&database.pool, &delivery).await;
@@ -60,7 +73,7 @@ async fn events_states_and_offsets_go_together_and_what_was_stored_is_read_on_fr
     for record in &all {
         let mut judged = begin(&store).await;
         assert_eq!(judged.next(), record.offset);
-        judged.read(std::slice::from_ref(record), &rules, &directory);
+        judged.read(std::slice::from_ref(record), &bench, now());
         match flush(&store, &mut judged).await {
             Flushed::Written(events) => told.extend(events),
             Flushed::Overtaken(_) => panic!("nobody else is there"),
@@ -83,7 +96,8 @@ async fn events_states_and_offsets_go_together_and_what_was_stored_is_read_on_fr
 #[tokio::test]
 async fn whoever_comes_second_writes_nothing() {
     let database = TestDatabase::create().await;
-    let (directory, rules) = (Directory::new(), RuleSet::default());
+    let directory = Directory::new();
+    let bench = bench(&directory);
     let start = now();
     let delivery = delivery(1, DeliveryStatus::PickedUp, start);
     insert(&database.pool, &delivery).await;
@@ -91,8 +105,8 @@ async fn whoever_comes_second_writes_nothing() {
     let store = Store::new(database.pool.clone(), "stream-1");
     let (mut first, mut second) = (begin(&store).await, begin(&store).await);
     let all = records(0, start, &WAY);
-    first.read(&all, &rules, &directory);
-    second.read(&all, &rules, &directory);
+    first.read(&all, &bench, now());
+    second.read(&all, &bench, now());
     assert!(matches!(
         flush(&store, &mut first).await,
         Flushed::Written(_)
@@ -108,7 +122,7 @@ async fn whoever_comes_second_writes_nothing() {
     // Read again by a group that has lost its offsets: the same events have the same keys.
     let other = Store::new(database.pool.clone(), "stream-2");
     let mut again = begin(&other).await;
-    again.read(&all, &rules, &directory);
+    again.read(&all, &bench, now());
     assert_eq!(flush(&other, &mut again).await, Flushed::Written(vec![]));
     database.drop_database().await;
 }
@@ -116,14 +130,15 @@ async fn whoever_comes_second_writes_nothing() {
 #[tokio::test]
 async fn a_person_who_is_faster_makes_the_one_event() {
     let database = TestDatabase::create().await;
-    let (directory, rules) = (Directory::new(), RuleSet::default());
+    let directory = Directory::new();
+    let bench = bench(&directory);
     let start = now();
     let delivery = delivery(1, DeliveryStatus::PickedUp, start);
     insert(&database.pool, &delivery).await;
     directory.put_delivery(delivery);
     let store = Store::new(database.pool.clone(), "stream-1");
     let mut judged = begin(&store).await;
-    judged.read(&records(0, start, &WAY), &rules, &directory);
+    judged.read(&records(0, start, &WAY), &bench, now());
     sqlx::query(
         "select dispatch.delivery_step('d-1', '{picked_up}', 'arrived', now(), null, null, null, null)",
     )
@@ -145,13 +160,14 @@ async fn a_person_who_is_faster_makes_the_one_event() {
 #[tokio::test]
 async fn a_courier_who_is_gone_leaves_nothing_behind() {
     let database = TestDatabase::create().await;
-    let (directory, rules) = (Directory::new(), RuleSet::default());
+    let directory = Directory::new();
+    let bench = bench(&directory);
     let start = now();
     let delivery = delivery(1, DeliveryStatus::Assigned, start);
     insert(&database.pool, &delivery).await;
     let store = Store::new(database.pool.clone(), "stream-1");
     let mut judged = begin(&store).await;
-    judged.read(&records(0, start, &[9_000.0]), &rules, &directory);
+    judged.read(&records(0, start, &[9_000.0]), &bench, now());
     flush(&store, &mut judged).await;
     let states = "select count(*) from notifications.rule_state";
     assert_eq!(count(&database.pool, states).await, 1);

@@ -1,0 +1,169 @@
+//! Which geofences may matter at a place: an index of hexagonal cells (H3), changed while it is
+//! asked.
+//!
+//! Each geofence stands in every cell that comes within [`SLACK_M`] of it, at a resolution at which
+//! these are a few dozen at most. A place asks its own cell at each resolution in use.
+
+use std::sync::Arc;
+
+use h3o::{CellIndex, LatLng, Resolution};
+use rustc_hash::FxHashMap;
+
+use super::{Fence, FenceError, Spot, flat_m};
+use crate::domain::{Geofence, GeofenceId, Position};
+
+/// A geofence is found from places this near to it, metres. A way is asked for at steps of this
+/// length, each for what lies behind it, so that nothing that it touches is missed.
+const SLACK_M: f64 = 100.0;
+/// Longest way that is looked at, in steps.
+const MAX_STEPS: f64 = 30.0;
+/// Finest resolution: cells of about 200 m edge length.
+const FINEST: Resolution = Resolution::Nine;
+/// A geofence is covered at the finest resolution whose edge length times this is at least its
+/// radius.
+const EDGES_A_RADIUS: f64 = 2.0;
+/// A cell's corners lie within its mean edge length times this of its middle.
+const CIRCUMRADIUS: f64 = 1.4;
+/// Neighbours' middles are at least the mean edge length times this apart.
+const SPACING: f64 = 1.2;
+
+/// Geofences by cell.
+#[derive(Debug, Default)]
+pub struct FenceIndex {
+    fences: FxHashMap<GeofenceId, Arc<Indexed>>,
+    pub(super) cells: FxHashMap<CellIndex, Vec<Arc<Indexed>>>,
+    /// How many geofences are covered at each resolution.
+    pub(super) in_use: [u32; 16],
+}
+
+#[derive(Debug)]
+struct Indexed {
+    fence: Fence,
+    resolution: Resolution,
+    cells: Vec<CellIndex>,
+}
+
+impl FenceIndex {
+    /// Adds a geofence, or replaces the one of the same id. One that cannot be judged by is not in
+    /// the index afterwards.
+    pub fn put(&mut self, geofence: Arc<Geofence>) -> Result<(), FenceError> {
+        self.remove(&geofence.id);
+        let fence = Fence::new(geofence)?;
+        let (resolution, cells) = cover(&fence);
+        let indexed = Arc::new(Indexed {
+            fence,
+            resolution,
+            cells,
+        });
+        for cell in &indexed.cells {
+            self.cells.entry(*cell).or_default().push(indexed.clone());
+        }
+        self.in_use[usize::from(u8::from(resolution))] += 1;
+        self.fences
+            .insert(indexed.fence.geofence.id.clone(), indexed);
+        Ok(())
+    }
+
+    /// Removes a geofence.
+    pub fn remove(&mut self, id: &GeofenceId) {
+        let Some(old) = self.fences.remove(id) else {
+            return;
+        };
+        for cell in &old.cells {
+            if let Some(here) = self.cells.get_mut(cell) {
+                here.retain(|other| !Arc::ptr_eq(other, &old));
+                if here.is_empty() {
+                    self.cells.remove(cell);
+                }
+            }
+        }
+        self.in_use[usize::from(u8::from(old.resolution))] -= 1;
+    }
+
+    /// The geofence of this id.
+    #[must_use]
+    pub fn get(&self, id: &GeofenceId) -> Option<&Fence> {
+        self.fences.get(id).map(|indexed| &indexed.fence)
+    }
+
+    /// Versions of all geofences, in no order.
+    pub fn versions(&self) -> impl Iterator<Item = (&GeofenceId, i64)> {
+        self.fences
+            .iter()
+            .map(|(id, indexed)| (id, indexed.fence.geofence.version))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fences.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fences.len()
+    }
+
+    /// Every geofence that a place is in, and others near it.
+    pub fn near(&self, at: Position) -> impl Iterator<Item = &Fence> {
+        let cell = self.cell_of(at);
+        let asked = (0..=15_u8).zip(self.in_use).filter(|(_, count)| *count > 0);
+        asked
+            .filter_map(move |(resolution, _)| {
+                let resolution = Resolution::try_from(resolution).ok()?;
+                self.cells.get(&cell?.parent(resolution)?)
+            })
+            .flatten()
+            .map(|indexed| &indexed.fence)
+    }
+
+    /// Every geofence that the way from `from` to `to` touches or that `to` is in, and others near
+    /// them, some more than once. Of a way of more than [`MAX_STEPS`] steps only its end is asked.
+    pub fn near_way(&self, from: Option<Position>, to: Position) -> impl Iterator<Item = &Fence> {
+        let from = from.unwrap_or(to);
+        let steps = (flat_m(from, to) / SLACK_M).ceil().max(1.0);
+        let first = if steps > MAX_STEPS { steps } else { 1.0 };
+        let shares = (first as u32..=steps as u32).map(move |step| f64::from(step) / steps);
+        shares.flat_map(move |share| self.near(between(from, to, share)))
+    }
+
+    /// The cell of a place at the finest resolution; `None` while there is no geofence.
+    fn cell_of(&self, at: Position) -> Option<CellIndex> {
+        (!self.is_empty()).then_some(())?;
+        Some(LatLng::new(at.lat(), at.lon()).ok()?.to_cell(FINEST))
+    }
+}
+
+/// The place at `share` of the way, straight in degrees, the short way round.
+fn between(a: Position, b: Position, share: f64) -> Position {
+    let turn = 360.0 * ((b.lon() - a.lon()) / 360.0).round();
+    let lon = a.lon() + (b.lon() - turn - a.lon()) * share;
+    Position::from_any_degrees(a.lat() + (b.lat() - a.lat()) * share, lon)
+}
+
+/// The cells that a geofence stands in, and their resolution.
+fn cover(fence: &Fence) -> (Resolution, Vec<CellIndex>) {
+    let (middle, radius_m) = fence.bounds();
+    let position = middle.position;
+    let resolution = (0..=u8::from(FINEST))
+        .rev()
+        .filter_map(|r| Resolution::try_from(r).ok())
+        .find(|r| r.edge_length_m() * EDGES_A_RADIUS >= radius_m);
+    let start = LatLng::new(position.lat(), position.lon()).ok();
+    let (Some(resolution), Some(start)) = (resolution, start) else {
+        // Larger than a continent: in all cells of the coarsest resolution.
+        return (Resolution::Zero, CellIndex::base_cells().collect());
+    };
+    let edge_m = resolution.edge_length_m();
+    let reach_m = edge_m * CIRCUMRADIUS + SLACK_M;
+    // At most (2 × edge + 1.4 × edge + slack + 1.4 × edge) / (1.2 × edge), that is 5 rings.
+    let rings = ((radius_m + reach_m + edge_m * CIRCUMRADIUS) / (edge_m * SPACING)).ceil() as u32;
+    let around: Vec<CellIndex> = start.to_cell(resolution).grid_disk(rings);
+    let near = |cell: &CellIndex| {
+        let middle = LatLng::from(*cell);
+        let middle = Position::from_any_degrees(middle.lat(), middle.lng());
+        fence.is_near(&Spot::from(middle), reach_m)
+    };
+    (resolution, around.into_iter().filter(near).collect())
+}
