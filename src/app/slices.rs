@@ -116,6 +116,7 @@ impl Slices {
                 pool.clone(),
                 chance.rng(),
             )
+            .with_roads(roads.clone())
         });
         let dispatch = roles
             .has(Role::Dispatch)
