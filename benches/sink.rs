@@ -143,7 +143,7 @@ async fn plain(pool: &PgPool, start: UnixMs) -> anyhow::Result<()> {
         for _ in 0..INSERTED / CONNECTIONS {
             insert(&mut connection, &courier.id.clone(), &courier.fix()).await?;
         }
-        sqlx::Result::Ok(())
+        Ok::<_, sqlx::Error>(())
     });
     try_join_all(writers).await?;
     report("one INSERT a fix, 8 connections", INSERTED, begun.elapsed());

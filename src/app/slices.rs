@@ -105,7 +105,7 @@ impl Slices {
                 directory.clone(),
                 clock.clone(),
                 pool.clone(),
-                random(),
+                chance.rng(),
             )
         });
         let notifications = roles.has(Role::Notifications).then(|| {

@@ -26,11 +26,13 @@ const SEGMENTS: &str = "select count(*) from track_segment";
 async fn merging_makes_segments_fewer_and_changes_no_fix() {
     let mut rng = seeded();
     let mut house = House::build().await;
-    house.config.flush_fixes = 20;
-    for (courier, fixes) in traffic(&mut rng, 3, 180) {
-        house.append(&courier, &fixes).await;
+    let traffic = traffic(&mut rng, 3, 180);
+    for part in traffic.chunks(traffic.len().div_ceil(8)) {
+        for (courier, fixes) in part {
+            house.append(courier, fixes).await;
+        }
+        house.drain(1).await;
     }
-    house.drain(1).await;
     house.derive_all().await;
     let before = house.count(SEGMENTS).await;
     house.clock.advance(48 * 3_600_000);
