@@ -153,6 +153,20 @@ create table analytics.mark (
 create index mark_courier_idx on analytics.mark (courier_id);
 comment on table analytics.mark is 'Fixes stored since the trip job last looked at their courier and day.';
 
+-- Hours that may hold small segments, which are merged once nothing has come for a while.
+create table analytics.unmerged (
+    hour       timestamptz primary key,
+    touched_at timestamptz not null
+);
+comment on table analytics.unmerged is 'Hours whose segments may still be merged.';
+
+-- Days that are over and whose partition was written anew after merging, without its gaps.
+create table analytics.compacted (
+    day date primary key,
+    at  timestamptz not null default now()
+);
+comment on table analytics.compacted is 'Past days whose partition was compacted.';
+
 -- How far the job has read a courier's fixes, and what it has seen of the run under way.
 create table analytics.courier_state (
     courier_id text collate "C" primary key,
@@ -274,6 +288,41 @@ create table analytics.progress (
     at   timestamptz not null
 );
 comment on table analytics.progress is 'Up to when each job has looked.';
+
+-- For those who have PostGIS: the same with geometries. Called again and again, since the extension
+-- may come later.
+create function analytics.postgis_views() returns boolean language plpgsql as $$
+begin
+    if to_regtype('geometry') is null then
+        return false;
+    end if;
+    if to_regclass('public.trip_path') is not null then
+        return true;
+    end if;
+    execute $sql$
+        create view public.fix_geometry as
+            select f.*, st_setsrid(st_makepoint(lon, lat), 4326)::geometry(point, 4326) as geom
+              from public.fix f;
+        create view public.stop_geometry as
+            select s.*, st_setsrid(st_makepoint(lon, lat), 4326)::geometry(point, 4326) as geom
+              from public.stop s;
+        create view public.trip_path as
+            select t.*,
+                   (select st_makeline(st_setsrid(st_makepoint(f.lon, f.lat), 4326) order by f.fix_time)
+                      from public.fixes(t.courier_id, t.start_time,
+                                        t.last_time + interval '1 millisecond') f
+                   )::geometry(linestring, 4326) as geom
+              from public.trip t;
+        comment on view public.fix_geometry is 'The view fix with a point, WGS 84. Filter it as fix.';
+        comment on view public.stop_geometry is 'Stops with a point, WGS 84.';
+        comment on view public.trip_path is 'Trips with the line of their fixes, WGS 84.';
+    $sql$;
+    if exists (select from pg_roles where rolname = 'waylog_analyst') then
+        grant select on public.fix_geometry, public.stop_geometry, public.trip_path to waylog_analyst;
+    end if;
+    return true;
+end $$;
+comment on function analytics.postgis_views() is 'Makes the views with geometries if PostGIS is installed.';
 
 -- Analysts ---------------------------------------------------------------------------------------
 

@@ -105,6 +105,7 @@ impl Slices {
                 directory.clone(),
                 clock.clone(),
                 pool.clone(),
+                chance.rng(),
             )
         });
         let notifications = roles.has(Role::Notifications).then(|| {
