@@ -69,15 +69,17 @@ begin
     execute format('create table public.%I (like public.track_segment including all)', partition_name);
     -- Segments of up to about 140 fixes stay in their row; merged ones go out of line, compressed.
     execute format('alter table public.%I set (toast_tuple_target = 4080)', partition_name);
-    begin
-        foreach array_column in array array['fix_time_ms', 'lat_e7', 'lon_e7', 'accuracy_dm',
-            'speed_cmps', 'heading_ddeg', 'altitude_dm', 'battery_pct'] loop
+    foreach array_column in array array['fix_time_ms', 'lat_e7', 'lon_e7', 'accuracy_dm',
+        'speed_cmps', 'heading_ddeg', 'altitude_dm', 'battery_pct'] loop
+        -- Nobody searches by an array's elements, and their statistics are dear.
+        execute format('alter table public.%I alter %I set statistics 0', partition_name, array_column);
+        begin
             execute format('alter table public.%I alter %I set compression lz4',
                 partition_name, array_column);
-        end loop;
-    exception when feature_not_supported then
-        null; -- this Postgres was built without lz4: pglz serves, only slower
-    end;
+        exception when feature_not_supported then
+            null; -- this Postgres was built without lz4: pglz serves, only slower
+        end;
+    end loop;
     execute format('create index on public.%I using brin (segment_from, segment_to) with (pages_per_range = 16)',
         partition_name);
     execute format('alter table public.track_segment attach partition public.%I for values from (%L) to (%L)',
