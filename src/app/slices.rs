@@ -90,7 +90,7 @@ impl Slices {
             let parts = live_map::Parts {
                 log: log.clone(),
                 directory: directory.clone(),
-                roads,
+                roads: roads.clone(),
                 access: access.clone(),
                 clock: clock.clone(),
                 public_url: public_url.clone(),
