@@ -43,15 +43,12 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let fleet: Value = post(&api, &key, "/v1/sign-in-codes", &json!({})).await?;
+    let fleet = text(&fleet, "url")?;
     let customer = first_delivery(&api, &key).await?;
     let base = customer.split("/t/").next().unwrap_or(&args.server.url);
     println!();
-    println!(
-        "  Fleet     {}   (signs you in, once)",
-        text(&fleet, "url")?
-    );
-    println!("  Customer  {customer}");
-    println!("            {base}/demo always leads to a delivery under way");
+    println!("  Fleet     {fleet}   (signs you in, once)");
+    println!("  Customer  {base}/demo   (always leads to a delivery under way)");
     println!("  API docs  {base}/docs");
     println!("  Metrics   {base}/metrics");
     if args.join {

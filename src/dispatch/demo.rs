@@ -29,8 +29,13 @@ pub(super) struct DemoBody {
 const READ: &str = "select tracking_url from dispatch.demo";
 
 impl Dispatch {
+    /// The link as it reads today: `http.public_url` may have changed since it was made.
     async fn demo_url(&self) -> sqlx::Result<Option<String>> {
-        sqlx::query_scalar(READ).fetch_optional(self.pool()).await
+        let made: Option<String> = sqlx::query_scalar(READ).fetch_optional(self.pool()).await?;
+        Ok(made.map(|url| {
+            let path = url.find("/t/").map_or("", |at| &url[at..]);
+            self.url(path)
+        }))
     }
 
     /// Says to the pages whether there is a demo.
