@@ -117,7 +117,10 @@ async fn serve(
     let access = Access::over(sync.clone(), clock.clone(), admin_key);
     let chance = Chance::from_system()?;
     let ready = Arc::new(AtomicBool::new(false));
-    lifecycle.spawn("upkeep of metrics", keep_metrics_small(metrics.clone(), lifecycle.soft()));
+    lifecycle.spawn(
+        "upkeep of metrics",
+        keep_metrics_small(metrics.clone(), lifecycle.soft()),
+    );
     let operator = operator::Operator {
         pool: pool.clone(),
         metrics,
