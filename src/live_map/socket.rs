@@ -227,7 +227,9 @@ async fn talk<S: Session>(
     let mut ping_at = Instant::now() + PING_EVERY;
     let mut heartbeat_at = Instant::now() + HEARTBEAT_EVERY;
     let timer = tokio::time::sleep_until(ping_at);
-    tokio::pin!(timer);
+    // Both pinned once: every socket waits on them, and most of its life on nothing else.
+    let drained = line.gate.drain().cancelled();
+    tokio::pin!(timer, drained);
     loop {
         loop {
             session.collect(line.now(), &mut out)?;
@@ -242,7 +244,7 @@ async fn talk<S: Session>(
             .min(instant_of(session.due(), line));
         timer.as_mut().reset(next);
         tokio::select! {
-            () = line.gate.drain().cancelled() => return Err(End::ByUs(Close::Restart)),
+            () = &mut drained => return Err(End::ByUs(Close::Restart)),
             () = session.wake().notified() => {}
             received = socket.recv() => {
                 missed_pings = 0;

@@ -5,7 +5,9 @@
 //! changed.
 
 mod events;
+mod known;
 mod messages;
+mod scene;
 mod session;
 mod topic;
 mod world;
