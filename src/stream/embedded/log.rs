@@ -13,14 +13,13 @@ use parking_lot::Mutex;
 
 use super::consumer::{EmbeddedConsumer, resolve_on_disk};
 use super::core::Core;
+use super::folder::{PartitionPlace, RecoverError, create_partition};
 use super::keeper::Keeper;
 use super::meta::{GROUPS_DIR, LOCK_FILE, Meta, io_error, partition_dir};
 use super::offsets::CommittedOffsets;
 use super::options::{EmbeddedLogOptions, check_name};
 use super::partition::{Partition, Shut};
-use super::recovery::{
-    PartitionPlace, RecoverError, Recovered, create_partition, recover_partition,
-};
+use super::recovery::{Recovered, recover_partition};
 use super::state::State;
 use super::status;
 use super::storage::{Disk, LockError, Storage, StorageLock};
@@ -311,7 +310,7 @@ fn read_or_create_meta(
                     number,
                     dir: &partition_dir(dir, &topic.name, number),
                 };
-                create_partition(&place, options.segments.first, now_us).map_err(io)?;
+                create_partition(&place, 0, options.segments.first, now_us).map_err(io)?;
             }
             storage.sync_dir(&dir.join(&topic.name)).map_err(io)?;
             topic.ready = true;

@@ -28,6 +28,7 @@
 mod checkpoint;
 mod consumer;
 mod core;
+mod folder;
 pub mod frame;
 mod index;
 mod keeper;
@@ -50,6 +51,7 @@ mod state;
 mod status;
 mod storage;
 mod syncer;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod topic;

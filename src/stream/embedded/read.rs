@@ -12,9 +12,9 @@ use super::frame::{FrameFault, FrameHeader, FrameRecords};
 use super::index::{self, IndexEntry};
 use super::metrics;
 use super::partition::Partition;
-use super::recovery::latest_timestamp;
 use super::scan::{READ_CHUNK, ScanError, Scanner};
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
+use super::tail::latest_timestamp;
 
 /// Bytes that are read to find a place; an index entry stands every 64 KiB.
 const SEEK_CHUNK: usize = 128 << 10;
