@@ -99,8 +99,8 @@ fn an_hour_of_jitter_along_the_border_is_one_enter_and_one_exit() {
 
 #[test]
 fn sparse_fixes_across_a_small_geofence_are_one_crossing() {
-    // From 310 m to −290 m and on, 30 s apart: no fix inside.
-    let through = (0..6).map(|i| (i * 30, 910.0 - 300.0 * i as f64, 5.0));
+    // From 160 m to −140 m and on, 30 s apart: no fix inside.
+    let through = (0..6).map(|i| (i * 30, 760.0 - 300.0 * i as f64, 5.0));
     assert_eq!(
         kinds(&told(&index(50.0), through)),
         [EventType::GeofenceCross]
