@@ -69,15 +69,17 @@ begin
     execute format('create table public.%I (like public.track_segment including all)', partition_name);
     -- Segments of up to about 140 fixes stay in their row; merged ones go out of line, compressed.
     execute format('alter table public.%I set (toast_tuple_target = 4080)', partition_name);
-    begin
-        foreach array_column in array array['fix_time_ms', 'lat_e7', 'lon_e7', 'accuracy_dm',
-            'speed_cmps', 'heading_ddeg', 'altitude_dm', 'battery_pct'] loop
+    foreach array_column in array array['fix_time_ms', 'lat_e7', 'lon_e7', 'accuracy_dm',
+        'speed_cmps', 'heading_ddeg', 'altitude_dm', 'battery_pct'] loop
+        -- Nobody searches by an array's elements, and their statistics are dear.
+        execute format('alter table public.%I alter %I set statistics 0', partition_name, array_column);
+        begin
             execute format('alter table public.%I alter %I set compression lz4',
                 partition_name, array_column);
-        end loop;
-    exception when feature_not_supported then
-        null; -- this Postgres was built without lz4: pglz serves, only slower
-    end;
+        exception when feature_not_supported then
+            null; -- this Postgres was built without lz4: pglz serves, only slower
+        end;
+    end loop;
     execute format('create index on public.%I using brin (segment_from, segment_to) with (pages_per_range = 16)',
         partition_name);
     execute format('alter table public.track_segment attach partition public.%I for values from (%L) to (%L)',
@@ -152,6 +154,20 @@ create table analytics.mark (
 ) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 20000);
 create index mark_courier_idx on analytics.mark (courier_id);
 comment on table analytics.mark is 'Fixes stored since the trip job last looked at their courier and day.';
+
+-- Hours that may hold small segments, which are merged once nothing has come for a while.
+create table analytics.unmerged (
+    hour       timestamptz primary key,
+    touched_at timestamptz not null
+);
+comment on table analytics.unmerged is 'Hours whose segments may still be merged.';
+
+-- Days that are over and whose partition was written anew after merging, without its gaps.
+create table analytics.compacted (
+    day date primary key,
+    at  timestamptz not null default now()
+);
+comment on table analytics.compacted is 'Past days whose partition was compacted.';
 
 -- How far the job has read a courier's fixes, and what it has seen of the run under way.
 create table analytics.courier_state (
@@ -274,6 +290,41 @@ create table analytics.progress (
     at   timestamptz not null
 );
 comment on table analytics.progress is 'Up to when each job has looked.';
+
+-- For those who have PostGIS: the same with geometries. Called again and again, since the extension
+-- may come later.
+create function analytics.postgis_views() returns boolean language plpgsql as $$
+begin
+    if to_regtype('geometry') is null then
+        return false;
+    end if;
+    if to_regclass('public.trip_path') is not null then
+        return true;
+    end if;
+    execute $sql$
+        create view public.fix_geometry as
+            select f.*, st_setsrid(st_makepoint(lon, lat), 4326)::geometry(point, 4326) as geom
+              from public.fix f;
+        create view public.stop_geometry as
+            select s.*, st_setsrid(st_makepoint(lon, lat), 4326)::geometry(point, 4326) as geom
+              from public.stop s;
+        create view public.trip_path as
+            select t.*,
+                   (select st_makeline(st_setsrid(st_makepoint(f.lon, f.lat), 4326) order by f.fix_time)
+                      from public.fixes(t.courier_id, t.start_time,
+                                        t.last_time + interval '1 millisecond') f
+                   )::geometry(linestring, 4326) as geom
+              from public.trip t;
+        comment on view public.fix_geometry is 'The view fix with a point, WGS 84. Filter it as fix.';
+        comment on view public.stop_geometry is 'Stops with a point, WGS 84.';
+        comment on view public.trip_path is 'Trips with the line of their fixes, WGS 84.';
+    $sql$;
+    if exists (select from pg_roles where rolname = 'waylog_analyst') then
+        grant select on public.fix_geometry, public.stop_geometry, public.trip_path to waylog_analyst;
+    end if;
+    return true;
+end $$;
+comment on function analytics.postgis_views() is 'Makes the views with geometries if PostGIS is installed.';
 
 -- Analysts ---------------------------------------------------------------------------------------
 

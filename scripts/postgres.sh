@@ -32,5 +32,6 @@ start_postgres() {
 }
 
 stop_postgres() {
+    [ -n "${pg_dir:-}" ] || return 0
     as_pg "$pg_bin/pg_ctl" -D "$pg_dir/data" -m fast -s stop || true
 }

@@ -21,5 +21,5 @@ step 'web: types and tests'
 step 'Rust tests'
 start_postgres "$dir/pg"
 export WAYLOG_TEST_DATABASE_URL=$DATABASE_URL
-cargo test --workspace
+cargo test --workspace --no-fail-fast
 step 'done'

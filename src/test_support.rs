@@ -6,7 +6,6 @@ use sqlx::{Executor, PgPool};
 /// A database with all migrations, dropped by [`TestDatabase::drop_database`].
 pub(crate) struct TestDatabase {
     pub(crate) pool: PgPool,
-    pub(crate) url: String,
     admin: PgConnectOptions,
     name: String,
 }
@@ -33,14 +32,7 @@ impl TestDatabase {
             .await
             .expect("connects");
         sqlx::migrate!().run(&pool).await.expect("migrations apply");
-        let (prefix, _) = base.rsplit_once('/').expect("a URL with a database");
-        let url = format!("{prefix}/{name}");
-        Self {
-            pool,
-            url,
-            admin,
-            name,
-        }
+        Self { pool, admin, name }
     }
 
     /// Removes it; a test that fails leaves its database behind to be looked at.

@@ -6,6 +6,7 @@
 mod api;
 mod client;
 mod clock;
+mod fleet;
 mod ingest;
 mod latency;
 mod live;
@@ -64,6 +65,8 @@ enum Command {
     EndToEnd(live::EndToEndArgs),
     /// Many sockets a courier: how many updates reach customers, and how late.
     Fanout(live::FanoutArgs),
+    /// Dispatchers' screens: how many updates reach them, and how late.
+    Fleet(fleet::FleetArgs),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
                 Command::Ingest(args) => ingest::run(&cli.target, &args).await,
                 Command::EndToEnd(args) => live::end_to_end(&cli.target, &args).await,
                 Command::Fanout(args) => live::fanout(&cli.target, &args).await,
+                Command::Fleet(args) => fleet::run(&cli.target, &args).await,
             }
         })
     });

@@ -4,7 +4,8 @@
 //! ```text
 //!   log ──▶ sink (group `analytics`) ──▶ track_segment + stream_offset, one transaction a flush
 //!                                             ├──▶ fixes over HTTP; view `fix` and `fixes()` in SQL
-//!                                             └──▶ derive: trip, stop, heat_hour
+//!                                             ├──▶ derive: trip, stop, heat_hour
+//!                                             └──▶ upkeep: merging, partitions, retention, erasure
 //! ```
 //!
 //! Owns the tables of `migrations/0002_analytics.sql`. Invariants:
@@ -13,17 +14,23 @@
 //! - nothing read from the log is skipped: what cannot be stored goes to quarantine, and while
 //!   Postgres is away the sink waits.
 
+mod analysts;
 mod columns;
 mod days;
 mod derive;
 mod fixes;
+mod heatmap;
 mod range;
+mod rebuild;
 mod sink;
 mod tracks;
 mod trips;
+mod upkeep;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -44,10 +51,12 @@ pub struct Analytics {
     directory: Arc<Directory>,
     clock: SharedClock,
     pool: PgPool,
+    rng: Arc<Mutex<StdRng>>,
 }
 
 impl Analytics {
-    /// Analytics over `log`, kept in `pool`'s database. Does nothing before [`Analytics::run`].
+    /// Analytics over `log`, kept in `pool`'s database; `rng`, cryptographically secure, makes the
+    /// passwords of analysts. Does nothing before [`Analytics::run`].
     #[must_use]
     pub fn new(
         config: &AnalyticsConfig,
@@ -55,6 +64,7 @@ impl Analytics {
         directory: Arc<Directory>,
         clock: SharedClock,
         pool: PgPool,
+        rng: StdRng,
     ) -> Self {
         Self {
             config: config.clone(),
@@ -62,6 +72,7 @@ impl Analytics {
             directory,
             clock,
             pool,
+            rng: Arc::new(Mutex::new(rng)),
         }
     }
 
@@ -69,6 +80,9 @@ impl Analytics {
     pub fn routes(&self) -> OpenApiRouter {
         fixes::routes(fixes::Fixes::new(self.pool.clone(), self.directory.clone()))
             .merge(trips::routes(self.pool.clone()))
+            .merge(heatmap::routes(self.pool.clone()))
+            .merge(rebuild::routes(self.pool.clone()))
+            .merge(analysts::routes(self.pool.clone(), self.rng.clone()))
     }
 
     /// Moves the log into Postgres, and keeps what follows from the fixes up to date, until `stop`;
@@ -77,15 +91,49 @@ impl Analytics {
     /// # Errors
     /// If the log refuses the group. Postgres being away is no error: everything waits for it.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let derive = derive::Derive::new(&self.config, self.pool.clone());
-        let sink = sink::Sink::new(self.config, self.log, self.clock, self.pool);
         let mut tasks = JoinSet::new();
-        tasks.spawn(sink.run(stop.clone()));
-        tasks.spawn(derive.run(stop));
+        tasks.spawn(self.derive().run(stop.clone()));
+        tasks.spawn(self.upkeep().run(stop.clone()));
+        tasks.spawn(self.store(stop));
         while let Some(ended) = tasks.join_next().await {
             ended??;
         }
         Ok(())
+    }
+
+    /// The sink alone: moves the log into Postgres until `stop`.
+    ///
+    /// # Errors
+    /// If the log refuses the group.
+    pub async fn store(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let sink = sink::Sink::new(self.config, self.log, self.directory, self.clock, self.pool);
+        sink.run(stop).await
+    }
+
+    /// Computes trips, stops and heat of everything that is stored, and returns.
+    ///
+    /// # Errors
+    /// If Postgres is away.
+    pub async fn catch_up(&self) -> anyhow::Result<()> {
+        let derive = self.derive();
+        while derive.round().await? != derive::Round::Done {}
+        Ok(())
+    }
+
+    /// Makes partitions, merges, drops and erases whatever is due now, and returns.
+    ///
+    /// # Errors
+    /// If Postgres is away.
+    pub async fn tidy_up(&self) -> anyhow::Result<()> {
+        Ok(self.upkeep().round().await?)
+    }
+
+    fn derive(&self) -> derive::Derive {
+        derive::Derive::new(&self.config, self.pool.clone())
+    }
+
+    fn upkeep(&self) -> upkeep::Upkeep {
+        upkeep::Upkeep::new(&self.config, self.clock.clone(), self.pool.clone())
     }
 }
 

@@ -38,6 +38,11 @@ use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::telemetry;
 use slices::Slices;
 
+/// How much longer than the grace a completed delivery stays in the Directory, seconds.
+const HELD_AFTER_GRACE_S: i64 = 600;
+/// How often samples of histograms are folded: without it they would pile up between two scrapes.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
 /// Runs the server until the lifecycle's soft stop, then winds it down in order.
 ///
 /// # Errors
@@ -100,7 +105,9 @@ async fn serve(
         directory.clone(),
         clock.clone(),
         config.data_dir.clone(),
-    );
+    )
+    // Completed deliveries are shown for the grace; a little longer, so that it ends by its own rule.
+    .holding_completed((i64::from(config.live_map.grace_s) + HELD_AFTER_GRACE_S) * 1000);
     let filled = sync.load_or_snapshot().await?;
     tracing::info!(?filled, migrated, "the Directory is filled");
 
@@ -110,6 +117,7 @@ async fn serve(
     let access = Access::over(sync.clone(), clock.clone(), admin_key);
     let chance = Chance::from_system()?;
     let ready = Arc::new(AtomicBool::new(false));
+    lifecycle.spawn("upkeep of metrics", keep_metrics_small(metrics.clone(), lifecycle.soft()));
     let operator = operator::Operator {
         pool: pool.clone(),
         metrics,
@@ -166,10 +174,23 @@ async fn serve(
     Ok(())
 }
 
+async fn keep_metrics_small(
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut every = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = every.tick() => metrics.run_upkeep(),
+        }
+    }
+}
+
 /// The roads, for those who tell when a courier arrives. Opening them reads or builds the graph: not
 /// for an async thread.
 async fn open_roads(config: &Config, roles: &Roles) -> anyhow::Result<Roads> {
-    if !roles.has(Role::LiveMap) {
+    if !roles.has(Role::LiveMap) && !roles.has(Role::Notifications) {
         return Ok(Roads::none());
     }
     let (settings, cache) = (config.roads.clone(), config.data_dir.join("roads"));

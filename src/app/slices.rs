@@ -90,7 +90,7 @@ impl Slices {
             let parts = live_map::Parts {
                 log: log.clone(),
                 directory: directory.clone(),
-                roads,
+                roads: roads.clone(),
                 access: access.clone(),
                 clock: clock.clone(),
                 public_url: public_url.clone(),
@@ -105,6 +105,7 @@ impl Slices {
                 directory.clone(),
                 clock.clone(),
                 pool.clone(),
+                chance.rng(),
             )
         });
         let notifications = roles.has(Role::Notifications).then(|| {
@@ -116,6 +117,7 @@ impl Slices {
                 pool.clone(),
                 chance.rng(),
             )
+            .with_roads(roads.clone())
         });
         let dispatch = roles
             .has(Role::Dispatch)

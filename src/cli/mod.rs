@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand. Exit codes: 0 done, 1 failed, 2 bad usage or
 //! configuration.
 
+mod analyst;
+mod analytics;
 pub mod api;
 mod check_config;
 mod demo;
@@ -45,6 +47,10 @@ enum Command {
     Status(status::StatusArgs),
     /// API keys: create, list, revoke.
     Keys(keys::KeysArgs),
+    /// Read-only logins to Postgres: create, list, remove.
+    Analyst(analyst::AnalystArgs),
+    /// Work on stored tracks: find trips anew.
+    Analytics(analytics::AnalyticsArgs),
     /// Where to look at a server that was just started.
     #[command(hide = true)]
     Demo(demo::DemoArgs),
@@ -118,6 +124,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stream(args) => block_on(stream::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Keys(args) => block_on(keys::run(args)),
+        Command::Analyst(args) => block_on(analyst::run(args)),
+        Command::Analytics(args) => block_on(analytics::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Migrate => block_on(migrate::run(load()?)),
         Command::CheckConfig => check_config::run(&load()?),

@@ -287,6 +287,17 @@ impl Directory {
     pub fn is_watched(&self, courier: &CourierId, now: UnixMs) -> bool {
         self.watched.is_watched(courier, now)
     }
+
+    /// Says how many look through `link` now, in this process.
+    pub fn note_viewers(&self, link: Uuid, viewers: u32) {
+        self.watched.note_viewers(link, viewers);
+    }
+
+    /// How many look through `link` now, in this process.
+    #[must_use]
+    pub fn viewers(&self, link: &Uuid) -> u32 {
+        self.watched.viewers(link)
+    }
 }
 
 /// Writing. What is as it was is not told.

@@ -1,20 +1,25 @@
-//! Who is being watched right now: phones of watched couriers are advised to send more often.
+//! Who is being watched right now: phones of watched couriers are advised to send more often, and
+//! dispatchers see how many look through a link.
 
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
+use uuid::Uuid;
 
 use crate::domain::{CourierId, UnixMs};
 
-/// Until when each courier is watched.
+/// Until when each courier is watched, and how many look through each link.
 #[derive(Debug, Default)]
-pub(super) struct Watched(RwLock<FxHashMap<CourierId, UnixMs>>);
+pub(super) struct Watched {
+    until: RwLock<FxHashMap<CourierId, UnixMs>>,
+    viewers: RwLock<FxHashMap<Uuid, u32>>,
+}
 
 /// Entries that have run out are dropped when there are more than this.
 const SWEEP_ABOVE: usize = 1024;
 
 impl Watched {
     pub(super) fn watch(&self, courier: CourierId, until: UnixMs, now: UnixMs) {
-        let mut map = self.0.write();
+        let mut map = self.until.write();
         if map.len() > SWEEP_ABOVE {
             map.retain(|_, until| *until > now);
         }
@@ -23,6 +28,21 @@ impl Watched {
     }
 
     pub(super) fn is_watched(&self, courier: &CourierId, now: UnixMs) -> bool {
-        self.0.read().get(courier).is_some_and(|until| *until > now)
+        self.until
+            .read()
+            .get(courier)
+            .is_some_and(|until| *until > now)
+    }
+
+    pub(super) fn note_viewers(&self, link: Uuid, viewers: u32) {
+        let mut map = self.viewers.write();
+        match viewers {
+            0 => drop(map.remove(&link)),
+            _ => drop(map.insert(link, viewers)),
+        }
+    }
+
+    pub(super) fn viewers(&self, link: &Uuid) -> u32 {
+        self.viewers.read().get(link).copied().unwrap_or(0)
     }
 }

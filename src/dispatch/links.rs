@@ -57,6 +57,8 @@ pub(super) struct LinkView {
     created_at: UnixMs,
     #[schema(value_type = String, format = DateTime)]
     expires_at: UnixMs,
+    /// How many look through it now.
+    viewers: u32,
 }
 
 #[derive(FromRow)]
@@ -187,6 +189,7 @@ pub(super) async fn list(
         .fetch_all(dispatch.pool())
         .await?;
     let view = |row: Row| LinkView {
+        viewers: dispatch.directory().viewers(&row.id),
         id: row.id,
         prefix: row.token_prefix,
         created_at: UnixMs::from_datetime(row.created_at),

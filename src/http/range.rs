@@ -86,7 +86,7 @@ fn from_bundle(asked: Option<&str>) -> std::io::Result<Option<Response>> {
     let length = map.data.len() as u64;
     let (start, end) = match part_of(asked, length) {
         Ok(part) => part,
-        Err(refused) => return Ok(Some(refused)),
+        Err(refused) => return Ok(Some(*refused)),
     };
     let data = match map.data {
         std::borrow::Cow::Borrowed(data) => Bytes::from_static(data),
@@ -105,7 +105,7 @@ async fn from_file(path: &PathBuf, asked: Option<&str>) -> std::io::Result<Optio
     let length = file.metadata().await?.len();
     let (start, end) = match part_of(asked, length) {
         Ok(part) => part,
-        Err(refused) => return Ok(Some(refused)),
+        Err(refused) => return Ok(Some(*refused)),
     };
     file.seek(std::io::SeekFrom::Start(start)).await?;
     let mut bytes = Vec::with_capacity((end - start) as usize);
@@ -114,7 +114,7 @@ async fn from_file(path: &PathBuf, asked: Option<&str>) -> std::io::Result<Optio
 }
 
 /// First byte and the one after the last.
-fn part_of(asked: Option<&str>, length: u64) -> Result<(u64, u64), Response> {
+fn part_of(asked: Option<&str>, length: u64) -> Result<(u64, u64), Box<Response>> {
     let part = match asked.map(|asked| parse(asked, length)) {
         Some(Some((start, end))) => (start, end.min(start + MAX_PART)),
         None if length <= MAX_PART => (0, length),
@@ -128,7 +128,7 @@ fn part_of(asked: Option<&str>, length: u64) -> Result<(u64, u64), Response> {
             if let Ok(range) = HeaderValue::try_from(format!("bytes */{length}")) {
                 response.headers_mut().insert(header::CONTENT_RANGE, range);
             }
-            return Err(response);
+            return Err(Box::new(response));
         }
     };
     Ok(part)

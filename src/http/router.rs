@@ -37,7 +37,6 @@ pub struct Site {
 }
 
 /// One router out of all parts, with the document at `/v1/openapi.json`.
-#[must_use]
 pub fn assemble(site: Site, http: &HttpConfig, web: &WebConfig, public_url: &str) -> Router {
     let (uploads, uploads_document) = site.uploads.split_for_parts();
     let (api, api_document) = site.api.split_for_parts();

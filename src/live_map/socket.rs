@@ -227,7 +227,9 @@ async fn talk<S: Session>(
     let mut ping_at = Instant::now() + PING_EVERY;
     let mut heartbeat_at = Instant::now() + HEARTBEAT_EVERY;
     let timer = tokio::time::sleep_until(ping_at);
-    tokio::pin!(timer);
+    // Both pinned once: every socket waits on them, and most of its life on nothing else.
+    let drained = line.gate.drain().cancelled();
+    tokio::pin!(timer, drained);
     loop {
         loop {
             session.collect(line.now(), &mut out)?;
@@ -242,7 +244,7 @@ async fn talk<S: Session>(
             .min(instant_of(session.due(), line));
         timer.as_mut().reset(next);
         tokio::select! {
-            () = line.gate.drain().cancelled() => return Err(End::ByUs(Close::Restart)),
+            () = &mut drained => return Err(End::ByUs(Close::Restart)),
             () = session.wake().notified() => {}
             received = socket.recv() => {
                 missed_pings = 0;
@@ -284,8 +286,7 @@ async fn talk<S: Session>(
 async fn drain(socket: &mut WebSocket, line: &Line) -> End {
     let wait = line.gate.drain_after();
     // Whoever is sent away late comes back late as well: the server needs a moment to start.
-    let retry_ms = 500 + wait.as_millis();
-    let text = format!(r#"{{"type":"drain","retry_ms":{retry_ms}}}"#);
+    let text = drain_text(500 + wait.as_millis());
     let mut out = vec![Message::Text(text.into())];
     if let Err(end) = send(socket, &mut out).await {
         return end;
@@ -321,6 +322,11 @@ pub(super) fn heartbeat(now: UnixMs) -> Message {
 /// The same as text, for server-sent events.
 pub(super) fn heartbeat_text(now: UnixMs) -> String {
     format!(r#"{{"type":"hb","server_time":"{now}"}}"#)
+}
+
+/// What a client hears before it is sent away: when to come back.
+pub(super) fn drain_text(retry_ms: u128) -> String {
+    format!(r#"{{"type":"drain","retry_ms":{retry_ms}}}"#)
 }
 
 /// Whether a read failed because of what the client sent, and not because it is gone.

@@ -290,7 +290,9 @@ impl Reader {
             .partitions
             .values_mut()
             .filter(|p| timers || all || p.is_due());
-        let mut writes: Vec<_> = due.filter_map(|judged| judged.to_write(now, all)).collect();
+        let mut writes: Vec<_> = due
+            .filter_map(|judged| judged.take_write(now, all))
+            .collect();
         while !writes.is_empty() {
             match flush(&self.store, &writes, &self.stop).await {
                 Some(Flushed::Written(events)) => return self.written(&writes, &events).await,

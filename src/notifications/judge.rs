@@ -244,7 +244,7 @@ impl JudgedPartition {
 
     /// What the next transaction has to write, if anything: events with their couriers' states, and
     /// states that have waited for long; or `all` states. What it answers is no longer held here.
-    pub(super) fn to_write(&mut self, now: UnixMs, all: bool) -> Option<PartitionWrite> {
+    pub(super) fn take_write(&mut self, now: UnixMs, all: bool) -> Option<PartitionWrite> {
         let told = std::mem::take(&mut self.told);
         let mut chosen: Vec<CourierId> = told.iter().map(|(courier, _)| courier.clone()).collect();
         while let Some((offset, courier, since)) = self.waiting.front() {

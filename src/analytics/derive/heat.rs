@@ -42,14 +42,15 @@ impl Hour {
 
 /// What was counted in one cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) fixes: i64,
-    pub(super) speed_fixes: i64,
-    pub(super) speed_sum_cmps: i64,
+pub(in crate::analytics) struct Tally {
+    pub(in crate::analytics) fixes: i64,
+    pub(in crate::analytics) speed_fixes: i64,
+    pub(in crate::analytics) speed_sum_cmps: i64,
 }
 
 impl Tally {
-    fn plus(self, other: Self, sign: i64) -> Self {
+    /// Both together, or `self` without `other` where `sign` is -1.
+    pub(in crate::analytics) fn plus(self, other: Self, sign: i64) -> Self {
         Self {
             fixes: self.fixes + sign * other.fixes,
             speed_fixes: self.speed_fixes + sign * other.speed_fixes,
@@ -146,7 +147,7 @@ impl HeatBatch {
         let keys: Vec<_> = self.changes.keys().collect();
         let hours: Vec<_> = keys.iter().map(|key| key.0.start().to_datetime()).collect();
         let couriers: Vec<&str> = keys.iter().map(|key| key.1.as_str()).collect();
-        let rows: Vec<ShareRow> = sqlx::query_as(
+        let rows: Vec<NumberedShare> = sqlx::query_as(
             "select q.at, s.cells, s.fixes, s.speed_fixes, s.speed_sum_cmps \
                from unnest($1::timestamptz[], $2::text[]) with ordinality q(hour, courier_id, at) \
                join analytics.heat_share s on s.hour = q.hour and s.courier_id = q.courier_id",
@@ -159,7 +160,7 @@ impl HeatBatch {
         for row in rows {
             let key = usize::try_from(row.at - 1).ok().and_then(|at| keys.get(at));
             if let Some(key) = key {
-                stored.insert((*key).clone(), row.share());
+                stored.insert((*key).clone(), Share(row.share.tallies().collect()));
             }
         }
         Ok(stored)
@@ -167,16 +168,24 @@ impl HeatBatch {
 }
 
 #[derive(sqlx::FromRow)]
-struct ShareRow {
+struct NumberedShare {
     at: i64,
-    cells: Vec<i64>,
-    fixes: Vec<i64>,
-    speed_fixes: Vec<i64>,
-    speed_sum_cmps: Vec<i64>,
+    #[sqlx(flatten)]
+    share: ShareRow,
+}
+
+/// A share as it is stored.
+#[derive(Debug, sqlx::FromRow)]
+pub(in crate::analytics) struct ShareRow {
+    pub(in crate::analytics) cells: Vec<i64>,
+    pub(in crate::analytics) fixes: Vec<i64>,
+    pub(in crate::analytics) speed_fixes: Vec<i64>,
+    pub(in crate::analytics) speed_sum_cmps: Vec<i64>,
 }
 
 impl ShareRow {
-    fn share(&self) -> Share {
+    /// Cells and what was counted in them.
+    pub(in crate::analytics) fn tallies(&self) -> impl Iterator<Item = (u64, Tally)> + '_ {
         let tally = |i: usize| {
             Some(Tally {
                 fixes: *self.fixes.get(i)?,
@@ -185,11 +194,7 @@ impl ShareRow {
             })
         };
         let cells = self.cells.iter().enumerate();
-        Share(
-            cells
-                .filter_map(|(i, cell)| Some((cell.cast_unsigned(), tally(i)?)))
-                .collect(),
-        )
+        cells.filter_map(move |(i, cell)| Some((cell.cast_unsigned(), tally(i)?)))
     }
 }
 

@@ -1,8 +1,11 @@
 //! What the sink has added since the job last looked: `analytics.mark`.
 
+use std::collections::BTreeSet;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::heat::Hour;
 use crate::domain::{CourierId, UnixMs};
 
 /// Most couriers in one round.
@@ -68,6 +71,29 @@ pub(super) async fn take(transaction: &mut PgConnection) -> sqlx::Result<(Vec<Ma
         .fetch_one(transaction)
         .await?;
     Ok((marked, more))
+}
+
+/// Notes the hours of the marks taken: small segments may be merged there.
+pub(super) async fn note_unmerged(
+    transaction: &mut PgConnection,
+    marked: &[Marked],
+) -> sqlx::Result<()> {
+    let marks = marked.iter().flat_map(|of_courier| &of_courier.marks);
+    let hours: BTreeSet<Hour> = marks.flat_map(|m| Hour::between(m.first, m.last)).collect();
+    sqlx::query(
+        "insert into analytics.unmerged (hour, touched_at) \
+         select hour, now() from unnest($1::timestamptz[]) h(hour) \
+         on conflict (hour) do update set touched_at = excluded.touched_at",
+    )
+    .bind(
+        hours
+            .iter()
+            .map(|hour| hour.start().to_datetime())
+            .collect::<Vec<_>>(),
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
 }
 
 /// About how many marks wait.

@@ -14,7 +14,7 @@
 
 mod courier;
 mod deliveries;
-mod heat;
+pub(super) mod heat;
 mod marks;
 mod store;
 
@@ -34,7 +34,7 @@ use crate::domain::TripRules;
 use crate::telemetry::metrics::ANALYTICS_MARKS;
 
 /// Key of the advisory lock: "waylog" and the job's number.
-const LOCK: i64 = 0x7761_796c_6f67_0001;
+pub(super) const LOCK: i64 = 0x7761_796c_6f67_0001;
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -101,6 +101,7 @@ impl Derive {
         store::write(&mut transaction, &found).await?;
         heat.write(&mut transaction).await?;
         deliveries::update(&mut transaction, &self.rules, &marked, &days).await?;
+        marks::note_unmerged(&mut transaction, &marked).await?;
         let left = marks::left(&mut transaction).await?;
         transaction.commit().await?;
         gauge!(ANALYTICS_MARKS).set(left as f64);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::analytics::columns::DAY_MS;
+use crate::directory::Directory;
 use crate::domain::{CourierId, Fix, FixBatch, UnixMs};
 use crate::stream::{Offset, Partition, StoredRecord};
 
@@ -28,6 +29,8 @@ pub(super) struct Span {
 #[derive(Debug)]
 pub(super) struct CourierFixes {
     pub(super) partition: Partition,
+    /// Records received before this were erased.
+    erased_before: Option<UnixMs>,
     /// When the first and the last of its uploads were received.
     pub(super) received: (UnixMs, UnixMs),
     pub(super) fixes: Vec<Fix>,
@@ -54,6 +57,8 @@ pub(super) struct Flush {
     pub(super) rejects: Vec<Reject>,
     /// Fixes that stood twice in this very flush, by partition; known when it is settled.
     pub(super) duplicates: BTreeMap<Partition, u64>,
+    /// Fixes left out because their courier's data was erased after they were received.
+    pub(super) erased: u64,
     /// Fixes collected.
     pub(super) fixes: usize,
     /// Memory that they take, and values kept, bytes.
@@ -74,6 +79,7 @@ impl Flush {
         expected: Offset,
         records: &[StoredRecord],
         oldest: UnixMs,
+        directory: &Directory,
     ) {
         let Some(last) = records.last() else {
             return;
@@ -84,7 +90,7 @@ impl Flush {
             .and_modify(|span| span.next = next)
             .or_insert(Span { expected, next });
         for record in records {
-            self.add_record(partition, record, oldest);
+            self.add_record(partition, record, oldest, directory);
         }
     }
 
@@ -93,7 +99,13 @@ impl Flush {
         self.rejects.push(reject);
     }
 
-    fn add_record(&mut self, partition: Partition, record: &StoredRecord, oldest: UnixMs) {
+    fn add_record(
+        &mut self,
+        partition: Partition,
+        record: &StoredRecord,
+        oldest: UnixMs,
+        directory: &Directory,
+    ) {
         let reject = |reason: String, fixes: u64| Reject {
             partition,
             offset: Some(record.offset),
@@ -123,8 +135,9 @@ impl Flush {
         let entry = match self.couriers.get_mut(key) {
             Some(entry) => entry,
             None => match CourierId::try_from(key) {
-                Ok(id) => self.couriers.entry(id).or_insert(CourierFixes {
+                Ok(id) => self.couriers.entry(id.clone()).or_insert(CourierFixes {
                     partition,
+                    erased_before: directory.erased_before(&id),
                     received: (batch.received_at, batch.received_at),
                     fixes: Vec::new(),
                 }),
@@ -134,6 +147,13 @@ impl Flush {
                 }
             },
         };
+        if entry
+            .erased_before
+            .is_some_and(|before| batch.received_at < before)
+        {
+            self.erased += (batch.fixes.len() - outside) as u64;
+            return;
+        }
         entry.received.0 = entry.received.0.min(batch.received_at);
         entry.received.1 = entry.received.1.max(batch.received_at);
         let before = entry.fixes.len();

@@ -35,10 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::flush::Flush;
 use self::offsets::Offsets;
+pub(super) use self::writer::MAX_SEGMENT_FIXES;
 use self::writer::{Outcome, Writer};
 use crate::analytics::columns::DAY_MS;
 use crate::clock::SharedClock;
 use crate::config::AnalyticsConfig;
+use crate::directory::Directory;
 use crate::domain::UnixMs;
 use crate::stream::{
     CommitError, Consumer, Log, Offset, Partition, PollError, SeekTo, StreamEvent,
@@ -62,6 +64,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 pub(super) struct Sink {
     config: AnalyticsConfig,
     log: Arc<dyn Log>,
+    directory: Arc<Directory>,
     clock: SharedClock,
     pool: PgPool,
 }
@@ -70,12 +73,14 @@ impl Sink {
     pub(super) fn new(
         config: AnalyticsConfig,
         log: Arc<dyn Log>,
+        directory: Arc<Directory>,
         clock: SharedClock,
         pool: PgPool,
     ) -> Self {
         Self {
             config,
             log,
+            directory,
             clock,
             pool,
         }
@@ -111,6 +116,7 @@ impl Sink {
 
         let mut reader = Reader {
             config: self.config,
+            directory: self.directory,
             clock: self.clock,
             consumer,
             offsets,
@@ -134,6 +140,7 @@ impl Sink {
 /// Collects flushes and keeps account of what Postgres will have.
 struct Reader {
     config: AnalyticsConfig,
+    directory: Arc<Directory>,
     clock: SharedClock,
     consumer: Box<dyn Consumer>,
     offsets: Offsets,
@@ -184,7 +191,8 @@ impl Reader {
                 }
                 let oldest = i64::from(self.config.retention_days).saturating_mul(DAY_MS);
                 let oldest = UnixMs(self.clock.now_ms()).plus_ms(-oldest);
-                self.collected.add(partition, *expected, &records, oldest);
+                self.collected
+                    .add(partition, *expected, &records, oldest, &self.directory);
             }
             StreamEvent::Assigned { partitions, .. } => {
                 for (partition, offset) in partitions {

@@ -76,6 +76,7 @@ struct Counts {
     stored: u64,
     duplicates: u64,
     quarantined: u64,
+    erased: u64,
 }
 
 impl Writer {
@@ -179,6 +180,7 @@ impl Writer {
             stored: parts.iter().map(|part| part.fixes.len() as u64).sum(),
             duplicates: duplicates.values().sum(),
             quarantined: rejects.iter().map(|reject| reject.fixes).sum(),
+            erased: flush.erased,
         }))
     }
 }
@@ -265,4 +267,5 @@ fn count(counts: &Counts) {
     counter!(ANALYTICS_FIXES, "outcome" => "stored").increment(counts.stored);
     counter!(ANALYTICS_FIXES, "outcome" => "duplicate").increment(counts.duplicates);
     counter!(ANALYTICS_FIXES, "outcome" => "quarantined").increment(counts.quarantined);
+    counter!(ANALYTICS_FIXES, "outcome" => "erased").increment(counts.erased);
 }

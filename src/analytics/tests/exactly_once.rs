@@ -97,15 +97,16 @@ async fn reading_again_from_the_start_finds_duplicates_only() {
 async fn what_cannot_be_stored_goes_to_quarantine_and_holds_up_nothing() {
     let mut rng = seeded();
     let mut house = House::build().await;
-    let fixes = way(&mut rng, 30);
-    house.append(&courier(0), &fixes[..10]).await;
+    let fixes = way(&mut rng, 60);
+    let half = fixes.len() / 2;
+    house.append(&courier(0), &fixes[..half]).await;
     house
         .append_bytes("c-0", bytes::Bytes::from_static(b"\xffnonsense"))
         .await;
     house.append_bytes("not an id!", batch(&fixes[..2])).await;
     let old = Fix::new(NOW.plus_ms(-500 * 86_400_000), fixes[0].position);
     house.append_bytes("c-0", batch(&[old])).await;
-    house.append(&courier(0), &fixes[10..20]).await;
+    house.append(&courier(0), &fixes[half..]).await;
     house.drain(1).await;
     house.check_fixes().await;
     assert_eq!(house.quarantined().await, 3);

@@ -1,7 +1,10 @@
 //! The slice over a real embedded log and a real Postgres.
 
 mod exactly_once;
+mod routes;
+mod sql;
 mod trips;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use super::derive::{Derive, Round};
 use super::sink::{GROUP, Sink};
 use crate::clock::{Clock, ManualClock};
 use crate::config::{AnalyticsConfig, Config};
+use crate::directory::Directory;
 use crate::domain::{CourierId, Fix, FixBatch, Position, UnixMs};
 use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::stream::{
@@ -33,6 +37,7 @@ struct House {
     database: TestDatabase,
     log: Arc<dyn Log>,
     _folder: tempfile::TempDir,
+    directory: Arc<Directory>,
     clock: Arc<ManualClock>,
     config: AnalyticsConfig,
     /// Fixes appended.
@@ -57,6 +62,7 @@ impl House {
             database,
             log,
             _folder: folder,
+            directory: Directory::new(),
             clock,
             config,
             sent: 0,
@@ -70,7 +76,14 @@ impl House {
 
     fn sink(&self) -> Sink {
         let log = self.log.clone();
-        Sink::new(self.config.clone(), log, self.clock.clone(), self.pool())
+        let directory = self.directory.clone();
+        Sink::new(
+            self.config.clone(),
+            log,
+            directory,
+            self.clock.clone(),
+            self.pool(),
+        )
     }
 
     fn derive(&self) -> Derive {
@@ -231,14 +244,14 @@ fn seeded() -> SmallRng {
     SmallRng::seed_from_u64(seed)
 }
 
-/// A courier's way of `minutes` with stops, drives and silences, around midnight, in the steps in
+/// A courier's way of at least `minutes` and 60 fixes with stops, drives and silences, around midnight, in the steps in
 /// which it is stored.
 fn way(rng: &mut SmallRng, minutes: i64) -> Vec<Fix> {
     let mut at = NOW.plus_ms(rng.random_range(0..3_600_000));
     let end = at.plus_ms(minutes * 60_000);
     let (mut lat, mut lon) = (359_000_000_i64, 145_000_000_i64);
     let mut fixes = Vec::new();
-    while at < end {
+    while at < end || fixes.len() < 60 {
         let moving = rng.random_bool(0.6);
         let steps = rng.random_range(1..90);
         for _ in 0..steps {

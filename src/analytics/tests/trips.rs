@@ -32,7 +32,7 @@ fn line(courier: &str, run: UnixMs, start: UnixMs, end: Option<UnixMs>, numbers:
     format!("{courier} {run} {start} {end:?} {numbers:?}")
 }
 
-async fn check_derived(house: &House) {
+pub(super) async fn check_derived(house: &House) {
     let mut trips = Vec::new();
     let mut stops = Vec::new();
     for (courier, run) in reference(house) {

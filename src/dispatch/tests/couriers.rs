@@ -126,7 +126,7 @@ async fn bad_ids_and_texts_are_refused_and_change_nothing() {
         json!({"id": "c", "name": "a\u{0}b"}),
         json!({"id": "c", "name": "a\u{202e}b"}),
         json!({"id": "c", "vehicle": "plane"}),
-        json!({"id": "c", "tags": vec!["t"; 3].iter().map(|_| "x".repeat(41)).collect::<Vec<_>>()}),
+        json!({"id": "c", "tags": ["x".repeat(41)]}),
         json!({"id": "c", "tags": (0..21).map(|n| n.to_string()).collect::<Vec<_>>()}),
         json!([]),
     ] {

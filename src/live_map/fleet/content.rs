@@ -80,10 +80,11 @@ impl Content {
 
     /// Everything, as a diff from nothing.
     fn all(&self) -> Diff {
-        let keys: Vec<u64> = match self {
+        let mut keys: Vec<u64> = match self {
             Self::Couriers(couriers) => couriers.keys().map(|handle| u64::from(*handle)).collect(),
             Self::Cells(cells) => cells.keys().map(|cell| u64::from(*cell)).collect(),
         };
+        keys.sort_unstable();
         Diff {
             touched: keys.clone(),
             fresh: keys,

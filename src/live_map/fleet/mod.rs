@@ -14,6 +14,8 @@ mod tickets;
 mod view;
 
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -168,10 +168,26 @@ pub(crate) struct Back {
 
 /// GeoJSON of a trail.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Trail {
+    r#type: &'static str,
+    /// None where there is no way yet.
+    geometry: Option<LineString>,
+    properties: TrailProperties,
+}
+
+/// The way.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct LineString {
     r#type: &'static str,
-    /// Longitude and latitude of each corner, oldest first.
+    /// Longitude and latitude of each corner, oldest first; two at least.
     coordinates: Vec<[f64; 2]>,
+}
+
+/// Whose way, and when.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct TrailProperties {
+    #[schema(value_type = String)]
+    courier_id: CourierId,
     /// When the courier was at each corner.
     #[schema(value_type = Vec<String>)]
     fix_times: Vec<UnixMs>,
@@ -179,10 +195,10 @@ pub(crate) struct LineString {
 
 /// Where a courier came along.
 ///
-/// A GeoJSON LineString, thinned; for every fix there is `/v1/couriers/{id}/fixes`.
+/// A GeoJSON feature with a thinned line; for every fix there is `/v1/couriers/{id}/fixes`.
 #[utoipa::path(get, path = "/v1/couriers/{id}/trail", tag = "couriers",
     params(("id" = String, Path, description = "The courier"), Back),
-    responses((status = 200, description = "The way", body = LineString),
+    responses((status = 200, description = "The way", body = Trail),
               (status = 404, description = "No such courier, or no fix yet", body = Problem),
               (status = 422, description = "More than 120 minutes", body = Problem)))]
 pub(crate) async fn trail(
@@ -190,7 +206,7 @@ pub(crate) async fn trail(
     _staff: AsDispatcher,
     Path(id): Path<String>,
     Query(back): Query<Back>,
-) -> Result<Json<LineString>, Problem> {
+) -> Result<Json<Trail>, Problem> {
     let id = courier_id(&id)?;
     let most = LONGEST_S / 60;
     let minutes = back.minutes.unwrap_or(DEFAULT_MINUTES);
@@ -203,20 +219,28 @@ pub(crate) async fn trail(
     let known = known.ok_or_else(|| Problem::not_found("a position of this courier"))?;
     let from = live.now().plus_ms(-i64::from(minutes) * 60_000);
     let corners = live.state().trail(&id, from);
-    let mut line = LineString {
-        r#type: "LineString",
-        coordinates: Vec::with_capacity(corners.len() + 1),
-        fix_times: Vec::with_capacity(corners.len() + 1),
-    };
-    for corner in corners {
-        line.coordinates
-            .push([corner.position.lon(), corner.position.lat()]);
-        line.fix_times.push(UnixMs(i64::from(corner.at_s) * 1000));
-    }
+    let mut coordinates: Vec<[f64; 2]> = corners
+        .iter()
+        .map(|corner| [corner.position.lon(), corner.position.lat()])
+        .collect();
+    let mut fix_times: Vec<UnixMs> = corners
+        .iter()
+        .map(|corner| UnixMs(i64::from(corner.at_s) * 1000))
+        .collect();
     let end = [known.fix.position.lon(), known.fix.position.lat()];
-    if known.fix.fix_time >= from && line.coordinates.last() != Some(&end) {
-        line.coordinates.push(end);
-        line.fix_times.push(known.fix.fix_time);
+    if known.fix.fix_time >= from && coordinates.last() != Some(&end) {
+        coordinates.push(end);
+        fix_times.push(known.fix.fix_time);
     }
-    Ok(Json(line))
+    Ok(Json(Trail {
+        r#type: "Feature",
+        geometry: (coordinates.len() > 1).then_some(LineString {
+            r#type: "LineString",
+            coordinates,
+        }),
+        properties: TrailProperties {
+            courier_id: id,
+            fix_times,
+        },
+    }))
 }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::hub::Topic;
+use super::hub::{Hub, Topic};
 use super::tickets::may_stay;
 use super::view::{Bbox, TopicId, topics_of};
 use crate::access::LetInBy;
@@ -51,11 +51,23 @@ enum ToDispatcher<'a> {
     },
 }
 
-impl ToDispatcher<'_> {
-    fn message(&self) -> Message {
-        // Plain data with string keys: it always serialises.
-        Message::Text(serde_json::to_string(self).unwrap_or_default().into())
-    }
+/// The first message to a screen.
+pub(super) fn hello_message(hub: &Hub, now: UnixMs) -> Message {
+    message(&ToDispatcher::Hello {
+        epoch: hub.epoch(),
+        server_time: now,
+        tick_ms: hub.tick_ms(),
+    })
+}
+
+/// Which topics a screen is told of from now on, and of which no more.
+pub(super) fn topics_message(add: &[TopicId], remove: &[TopicId]) -> Message {
+    message(&ToDispatcher::Topics { add, remove })
+}
+
+fn message(message: &ToDispatcher<'_>) -> Message {
+    // Plain data with string keys: it always serialises.
+    Message::Text(serde_json::to_string(message).unwrap_or_default().into())
 }
 
 /// A screen. Dropping it ends the watching.
@@ -82,13 +94,8 @@ impl FleetSession {
         let number = live.fleet().next_session.fetch_add(1, Ordering::Relaxed);
         let wake = Arc::new(Notify::new());
         live.hub().register(number, wake.clone());
-        let hello = ToDispatcher::Hello {
-            epoch: live.hub().epoch(),
-            server_time: live.now(),
-            tick_ms: live.hub().tick_ms(),
-        };
         Self {
-            first: vec![hello.message()],
+            first: vec![hello_message(live.hub(), live.now())],
             live,
             by,
             number,
@@ -123,13 +130,7 @@ impl FleetSession {
             topic,
             cursor: None,
         }));
-        self.first.push(
-            ToDispatcher::Topics {
-                add: &add,
-                remove: &remove,
-            }
-            .message(),
-        );
+        self.first.push(topics_message(&add, &remove));
     }
 }
 

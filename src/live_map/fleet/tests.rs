@@ -361,8 +361,11 @@ async fn positions_are_read_over_http() {
     assert_eq!(position["age_s"], 3);
     assert_eq!(position["fix_time"], T0.to_rfc3339());
     let (_, trail) = rig.get("/v1/couriers/c-1/trail?minutes=30").await;
-    assert_eq!(trail["type"], "LineString");
-    assert_eq!(trail["coordinates"], json!([[14.51, 35.91], [14.5, 35.9]]));
+    assert_eq!(trail["type"], "Feature");
+    assert_eq!(
+        trail["geometry"]["coordinates"],
+        json!([[14.51, 35.91], [14.5, 35.9]])
+    );
     assert_eq!(rig.get("/v1/couriers/c-1/trail?minutes=0").await.0, 422);
     assert_eq!(rig.get("/v1/couriers/c%20/position").await.0, 404);
 

@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::domain::{CourierId, FixBatch, UnixMs};
 
-pub(crate) use simplify::{off_line_m, simplify};
+pub(crate) use simplify::{ahead_of, off_line_m, simplify};
 pub(crate) use slot::{Live, Slot};
 pub(crate) use status::{CourierStatus, Patience, Work};
 pub(crate) use trail::{Corner, LONGEST_S, seconds};

@@ -70,6 +70,15 @@ pub(crate) fn off_line_m(p: Position, line: &[Position]) -> f64 {
     segments.chain(start).fold(f64::INFINITY, f64::min)
 }
 
+/// What of `line` lies ahead of `p`: `p` itself, then the corners after the segment nearest to it.
+pub(crate) fn ahead_of(p: Position, line: &[Position]) -> Vec<Position> {
+    let off_m = |i: &usize| off_segment_m(p, line[*i], line[*i + 1]);
+    let segments = 0..line.len().saturating_sub(1);
+    let nearest = segments.min_by(|a, b| off_m(a).total_cmp(&off_m(b)));
+    let rest = nearest.map_or(line, |i| &line[i + 1..]);
+    std::iter::once(p).chain(rest.iter().copied()).collect()
+}
+
 /// Distance of `p` from the segment `a`–`b` in metres, on a plane that touches the earth at `a`.
 fn off_segment_m(p: Position, a: Position, b: Position) -> f64 {
     let shrink = a.lat().to_radians().cos();
@@ -103,6 +112,20 @@ mod tests {
         line.extend((1..200).map(|i| at(35.9 + f64::from(i) * 1e-4, 14.4 + 199.0 * 1e-4)));
         let few = simplify(&line, 64);
         assert_eq!(few, [line[0], line[199], *line.last().expect("a last")]);
+    }
+
+    #[test]
+    fn what_lies_ahead_begins_where_the_courier_is() {
+        let line = [
+            at(35.0, 14.0),
+            at(35.0, 14.1),
+            at(35.0, 14.2),
+            at(35.1, 14.2),
+        ];
+        let here = at(35.001, 14.15);
+        assert_eq!(ahead_of(here, &line), [here, line[2], line[3]]);
+        assert_eq!(ahead_of(here, &[]), [here]);
+        assert!((off_line_m(here, &line) - 111.2).abs() < 1.0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::topic::{Gone, Told};
 use crate::http::{AsLink, Problem};
 use crate::live_map::LiveMap;
 use crate::live_map::close::Close;
-use crate::live_map::socket::{Line, OpenGauge, Session, count, heartbeat_text};
+use crate::live_map::socket::{Line, OpenGauge, Session, count, drain_text, heartbeat_text};
 
 /// Something is said at least this often.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
@@ -148,8 +148,7 @@ impl Viewer {
             tokio::select! {
                 () = self.line.gate.drain().cancelled() => {
                     let wait = self.line.gate.drain_after();
-                    let retry_ms = 500 + wait.as_millis();
-                    let drain = format!(r#"{{"type":"drain","retry_ms":{retry_ms}}}"#);
+                    let drain = drain_text(500 + wait.as_millis());
                     return self.end(Close::Restart, Some(drain));
                 }
                 () = self.session.wake().notified() => {}

@@ -5,11 +5,15 @@
 //! changed.
 
 mod events;
+mod known;
 mod messages;
+mod scene;
 mod session;
 mod topic;
 mod world;
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod privacy_tests;
 #[cfg(test)]
@@ -101,6 +105,7 @@ impl Tracks {
                 return Err(TooManyViewers);
             }
             viewed.viewers += 1;
+            self.world.directory.note_viewers(link.id, viewed.viewers);
         }
         let wake = Arc::new(Notify::new());
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
@@ -142,18 +147,11 @@ impl Tracks {
         let mut links = self.links.lock();
         if let Some(viewed) = links.get_mut(&link) {
             viewed.viewers -= 1;
+            self.world.directory.note_viewers(link, viewed.viewers);
             if viewed.viewers == 0 {
                 links.remove(&link);
             }
         }
-    }
-
-    /// How many look through a link now.
-    pub(crate) fn viewers_of_link(&self, link: &Uuid) -> u32 {
-        self.links
-            .lock()
-            .get(link)
-            .map_or(0, |viewed| viewed.viewers)
     }
 
     /// The courier has moved, or its run has changed.

@@ -5,7 +5,7 @@
 //! people, computed anew from the history alone. Sockets and event streams send the frames that
 //! [`TrackSession::next`] gives, polling what `snapshot_now` gives: both are looked through.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::topic::Told;
 use super::{Brand, TrackSession, Tracks, World};
-use crate::config::Config;
+use crate::config::{Config, RoadsConfig};
 use crate::directory::{Directory, Link, TokenHash};
 use crate::domain::DeliveryStatus::{Assigned, Cancelled, Created, Delivered, Failed, PickedUp};
 use crate::domain::geo::{destination, distance_m};
@@ -213,15 +213,23 @@ impl History {
         if let Some(objection) = shown.and_then(|shown| self.objection(n, shown)) {
             return Err(TestCaseError::fail(format!("{objection}: {text}")));
         }
-        for way in [&message["path"], &message["route"]] {
-            for corner in way.as_array().into_iter().flatten() {
-                let end =
-                    shown.ok_or_else(|| TestCaseError::fail(format!("a way alone: {text}")))?;
-                let corner = lat_lon(&corner[1], &corner[0]);
-                if let Some(objection) = self.way_objection(n, corner, end) {
-                    return Err(TestCaseError::fail(format!("way, {objection}: {text}")));
-                }
+        for corner in message["path"].as_array().into_iter().flatten() {
+            let end = shown.ok_or_else(|| TestCaseError::fail(format!("a path alone: {text}")))?;
+            let corner = lat_lon(&corner[1], &corner[0]);
+            if let Some(objection) = self.way_objection(n, corner, end) {
+                return Err(TestCaseError::fail(format!("path, {objection}: {text}")));
             }
+        }
+        if message["route"].is_array() {
+            // It leads along public roads from where the courier may be shown; whether there may be
+            // one at all is what its beginning says.
+            let from =
+                shown.ok_or_else(|| TestCaseError::fail(format!("a route alone: {text}")))?;
+            if let Some(objection) = self.way_objection(n, from, from) {
+                return Err(TestCaseError::fail(format!("route, {objection}: {text}")));
+            }
+            let begin = &message["route"][0];
+            prop_assert_eq!(lat_lon(&begin[1], &begin[0]), from, "{}", text);
         }
         // Nothing else in it may look like a place: only the customer's own door does.
         let places = text.matches("\"lat\":").count();
@@ -238,6 +246,16 @@ fn lat_lon(lat: &Value, lon: &Value) -> Position {
     )
 }
 
+/// The bundled roads, read once: routes must be checked as well.
+fn roads() -> Roads {
+    static ROADS: OnceLock<Roads> = OnceLock::new();
+    let open = || {
+        let cache = tempfile::tempdir().expect("a folder");
+        Roads::open(&RoadsConfig { file: None }, cache.path()).expect("the bundled roads")
+    };
+    ROADS.get_or_init(open).clone()
+}
+
 /// Customers of every delivery, and the world that they look at.
 struct Stage {
     directory: Arc<Directory>,
@@ -245,8 +263,9 @@ struct Stage {
     tracks: Arc<Tracks>,
     sessions: Vec<TrackSession>,
     history: History,
-    /// Positions that were shown at all: a test that shows nothing proves nothing.
+    /// Positions and routes that were shown at all: a test that shows nothing proves nothing.
     shown: usize,
+    routes: usize,
 }
 
 impl Stage {
@@ -257,7 +276,7 @@ impl Stage {
         let world = World {
             directory: directory.clone(),
             state: state.clone(),
-            roads: Roads::none(),
+            roads: roads(),
             rules: Rules::new(&config.live_map),
             brand: Brand::new(&config.web),
         };
@@ -281,6 +300,7 @@ impl Stage {
                 fixes: Vec::new(),
             },
             shown: 0,
+            routes: 0,
         };
         stage.sessions = (0..DELIVERIES).map(|n| stage.join(n)).collect();
         stage
@@ -374,6 +394,7 @@ impl Stage {
             for text in &texts {
                 self.history.check(n, text)?;
                 self.shown += usize::from(!text.contains("\"position\":null"));
+                self.routes += usize::from(text.contains("\"route\":[["));
             }
         }
         Ok(())
@@ -429,4 +450,5 @@ fn what_the_rules_allow_is_shown() {
     stage.happen(&fix);
     stage.look().expect("all within the rules");
     assert!(stage.shown >= 2, "the courier is neither told nor polled");
+    assert!(stage.routes >= 1, "the way ahead is not told");
 }

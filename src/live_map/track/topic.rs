@@ -18,32 +18,20 @@ use axum::extract::ws::Utf8Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::messages::{
-    ShownCourier, ShownDelivery, ShownFix, ShownPlace, ToCustomer, TrackSnapshot, lon_lat,
-};
+use super::known::Known;
+use super::messages::{ShownFix, ToCustomer};
+use super::scene::{Scene, Telling};
 use super::world::World;
-use crate::directory::Run;
 use crate::domain::eta::Pace;
-use crate::domain::{Delivery, DeliveryId, Position, UnixMs};
-use crate::live_map::eta::{self, EtaRange};
-use crate::live_map::state::{Live, off_line_m, simplify};
-use crate::live_map::visibility::{self, Sight, WhyHidden};
+use crate::domain::{DeliveryId, UnixMs};
+use crate::live_map::visibility::Sight;
 
 /// Frames that are kept for sessions that are behind.
 const KEPT: usize = 8;
-/// Most corners of a path.
-const MOST_CORNERS: usize = 256;
 /// A customer's dot moves at most this often, milliseconds …
 const FIX_EVERY_MS: i64 = 1_000;
 /// … except that so many may come at once.
 const FIX_BURST: i64 = 2;
-/// An ETA is thought over after a twentieth of the time that is left, but not sooner than this,
-/// milliseconds …
-const ETA_SOONEST_MS: i64 = 10_000;
-/// … and not later.
-const ETA_LATEST_MS: i64 = 60_000;
-/// A courier further than this from the route has taken another one, metres.
-const OFF_ROUTE_M: f64 = 150.0;
 
 /// The delivery is completed for longer than the grace, or gone from the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,31 +82,6 @@ struct Frame {
     text: Utf8Bytes,
     /// When its fix came to us; it is no fix without.
     received_at: Option<UnixMs>,
-}
-
-/// What watchers have been told.
-struct Known {
-    delivery: Arc<Delivery>,
-    courier: Option<ShownCourier>,
-    shown: Result<ShownFix, WhyHidden>,
-    stops_before: u32,
-    way_from: Option<UnixMs>,
-    eta: Option<EtaRange>,
-    /// When the ETA is to be thought over.
-    eta_due: UnixMs,
-    /// The way ahead.
-    route: Option<Box<[Position]>>,
-    /// When it must be looked at again though nobody says so.
-    due: Option<UnixMs>,
-}
-
-/// The world around the delivery at one instant.
-struct Now {
-    delivery: Arc<Delivery>,
-    run: Run,
-    sight: Sight,
-    courier: Option<ShownCourier>,
-    at: UnixMs,
 }
 
 impl TrackTopic {
@@ -181,8 +144,8 @@ impl TrackTopic {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         // Looked at under the lock: nobody tells what is older than what was told.
-        let seen = self.look(world, now)?;
-        self.tell(inner, world, &seen);
+        let scene = Scene::look(world, &self.id, now)?;
+        self.tell(inner, world, &scene);
         let resumed = match *cursor {
             Cursor::At(seq) => Some(seq),
             Cursor::New { resume } => resume.filter(|(e, _)| *e == self.epoch).map(|(_, s)| s),
@@ -196,7 +159,7 @@ impl TrackTopic {
                 }
             }
             None => {
-                let text = self.snapshot(inner, world, &seen, inner.seq);
+                let text = self.snapshot(inner, world, &scene);
                 send(Told::Frame(text.into(), None));
             }
         }
@@ -208,166 +171,58 @@ impl TrackTopic {
     pub(super) fn snapshot_now(&self, world: &World, now: UnixMs) -> Result<String, Gone> {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        let seen = self.look(world, now)?;
-        self.tell(inner, world, &seen);
-        Ok(self.snapshot(inner, world, &seen, inner.seq))
-    }
-
-    fn look(&self, world: &World, now: UnixMs) -> Result<Now, Gone> {
-        let delivery = world.directory.delivery(&self.id).ok_or(Gone)?;
-        if visibility::is_gone(&delivery, &world.rules, now) {
-            return Err(Gone);
-        }
-        let id = delivery.courier_id.as_ref();
-        let run = id.map(|id| world.directory.run(id)).unwrap_or_default();
-        let live = id.and_then(|id| world.state.get(id));
-        let courier = id
-            .and_then(|id| world.directory.courier(id))
-            .map(|c| ShownCourier {
-                name: c.name.clone(),
-                vehicle: c.vehicle,
-            });
-        Ok(Now {
-            sight: visibility::look(&delivery, &run, live.as_ref(), &world.rules, now),
-            delivery,
-            run,
-            courier,
-            at: now,
-        })
+        let scene = Scene::look(world, &self.id, now)?;
+        self.tell(inner, world, &scene);
+        Ok(self.snapshot(inner, world, &scene))
     }
 
     /// Turns what has changed since it was last looked at into frames.
-    fn tell(&self, inner: &mut Inner, world: &World, seen: &Now) {
+    fn tell(&self, inner: &mut Inner, world: &World, scene: &Scene) {
         let Some(mut known) = inner.known.take() else {
-            inner.known = Some(known_of(world, seen, &mut inner.pace));
+            inner.known = Some(Known::of(scene, world, &mut inner.pace));
             return;
         };
-        if must_resync(&known, seen) || is_off_route(&known, seen) {
-            inner.known = Some(known_of(world, seen, &mut inner.pace));
+        if known.must_resync(scene) {
+            inner.known = Some(Known::of(scene, world, &mut inner.pace));
             inner.seq += 1;
-            let text = self.snapshot(inner, world, seen, inner.seq);
+            let text = self.snapshot(inner, world, scene);
             inner.keep(text, None);
             return;
         }
         let steps_told = known.delivery.timeline.len();
-        for step in &seen.delivery.timeline[steps_told..] {
+        let steps = &scene.delivery.timeline[steps_told..];
+        for step in steps {
             inner.say(None, |seq| ToCustomer::Status {
                 seq,
                 status: step.status,
                 at: step.at,
             });
         }
-        let held_until = tell_position(inner, &mut known, &seen.sight, seen.at);
-        let stepped = steps_told != seen.delivery.timeline.len();
-        if stepped || known.eta_due <= seen.at {
-            let eta = eta_of(world, seen, &mut inner.pace);
-            known.eta_due = eta_due(eta, seen.at);
-            if eta != known.eta {
-                known.eta = eta;
-                inner.say(None, |seq| ToCustomer::Eta {
-                    seq,
-                    from: eta.map(|e| e.from),
-                    to: eta.map(|e| e.to),
-                });
-            }
+        let held_until = tell_position(inner, &mut known, &scene.sight, scene.at);
+        let eta = known.rethink_eta(scene, world, &mut inner.pace, !steps.is_empty());
+        if let Some(eta) = eta {
+            inner.say(None, |seq| ToCustomer::Eta {
+                seq,
+                from: eta.map(|e| e.from),
+                to: eta.map(|e| e.to),
+            });
         }
-        known.delivery = seen.delivery.clone();
-        known.due = earliest(held_until, seen.sight.until);
+        known.delivery = scene.delivery.clone();
+        known.due = earliest(held_until, scene.sight.until);
         inner.known = Some(known);
     }
 
-    fn snapshot(&self, inner: &Inner, world: &World, seen: &Now, seq: u32) -> String {
-        let delivery = &*seen.delivery;
+    fn snapshot(&self, inner: &Inner, world: &World, scene: &Scene) -> String {
         let known = inner.known.as_ref();
-        let trail = |from| match &delivery.courier_id {
-            Some(id) => world.state.trail(id, from),
-            None => Vec::new(),
-        };
-        let path = seen.sight.way_from.and_then(|from| {
-            let corners = trail(from);
-            visibility::path(&seen.sight, &corners, delivery, &seen.run, &world.rules)
-        });
-        let snapshot = TrackSnapshot {
+        let telling = Telling {
             epoch: self.epoch,
-            seq,
-            delivery: ShownDelivery {
-                status: delivery.status,
-                timeline: &delivery.timeline,
-                dropoff: ShownPlace {
-                    lat: delivery.dropoff.position.lat(),
-                    lon: delivery.dropoff.position.lon(),
-                    label: delivery.dropoff.label.as_deref(),
-                },
-                window: delivery.window,
-                reference: delivery.reference.as_deref(),
-            },
-            courier: seen.courier.clone(),
-            brand: &world.brand,
-            position: seen.sight.position.as_ref().ok().map(ShownFix::of),
-            why_hidden: seen.sight.position.as_ref().err().copied(),
+            seq: inner.seq,
             eta: known.and_then(|known| known.eta),
-            stops_before: seen.sight.stops_before,
-            path: path.map(|path| lon_lat(&simplify(&path, MOST_CORNERS))),
-            route: known.and_then(|known| known.route.as_deref()).map(lon_lat),
-            viewers: u32::try_from(inner.sessions.len()).unwrap_or(u32::MAX),
+            route: known.and_then(|known| known.route.as_deref()),
+            viewers: inner.sessions.len(),
         };
-        ToCustomer::Snapshot(Box::new(snapshot)).text()
+        scene.snapshot(world, telling)
     }
-}
-
-/// Whether the change is one that only a snapshot can tell.
-fn must_resync(known: &Known, seen: &Now) -> bool {
-    let (old, new) = (&*known.delivery, &*seen.delivery);
-    let told = old.timeline.len();
-    known.courier != seen.courier
-        || known.stops_before != seen.sight.stops_before
-        || (seen.sight.way_from.is_some() && known.way_from != seen.sight.way_from)
-        || old.courier_id != new.courier_id
-        || old.dropoff != new.dropoff
-        || old.window != new.window
-        || old.reference != new.reference
-        || new.timeline.get(..told) != Some(&old.timeline[..])
-        || (old.status != new.status && new.timeline.len() == told)
-}
-
-/// Whether the way ahead that was told is not the one that the courier takes.
-fn is_off_route(known: &Known, seen: &Now) -> bool {
-    match (&known.route, &seen.sight.position) {
-        (Some(route), Ok(live)) => {
-            known.eta_due <= seen.at && off_line_m(live.fix.position, route) > OFF_ROUTE_M
-        }
-        _ => false,
-    }
-}
-
-fn known_of(world: &World, seen: &Now, pace: &mut Pace) -> Known {
-    let eta = eta_of(world, seen, pace);
-    Known {
-        delivery: seen.delivery.clone(),
-        courier: seen.courier.clone(),
-        shown: seen
-            .sight
-            .position
-            .as_ref()
-            .map(ShownFix::of)
-            .map_err(|why| *why),
-        stops_before: seen.sight.stops_before,
-        way_from: seen.sight.way_from,
-        eta,
-        eta_due: eta_due(eta, seen.at),
-        route: route_of(world, seen),
-        due: seen.sight.until,
-    }
-}
-
-/// The way ahead by road, while it may be shown.
-fn route_of(world: &World, seen: &Now) -> Option<Box<[Position]>> {
-    let (Some(_), Ok(live)) = (seen.sight.way_from, &seen.sight.position) else {
-        return None;
-    };
-    let to = seen.delivery.dropoff.position;
-    let route = world.roads.route(live.fix.position, to)?;
-    Some(simplify(&route.path, MOST_CORNERS).into())
 }
 
 /// Tells of a newer fix, or that there is none to be seen. Answers when a fix that had to wait is
@@ -393,33 +248,15 @@ fn tell_position(
             }
             let received_at = live.received_at;
             let fix = ShownFix::of(live);
+            known.shown = Ok(fix);
             inner.say(Some(received_at), |seq| ToCustomer::Fix { seq, fix });
         }
         Err(why) => {
             inner.say(None, |seq| ToCustomer::Hidden { seq, why: *why });
-            known.way_from = None;
+            known.hide(*why);
         }
     }
-    known.shown = shown;
     None
-}
-
-/// When the courier is expected: while it is on its way with these goods, hidden or not.
-fn eta_of(world: &World, seen: &Now, pace: &mut Pace) -> Option<EtaRange> {
-    let under_way = match &seen.sight.position {
-        Ok(_) | Err(WhyHidden::OtherStop) => true,
-        Err(_) => false,
-    };
-    let id = seen.delivery.courier_id.as_ref().filter(|_| under_way)?;
-    let live: Live = world.state.get(id)?;
-    let stops = eta::stops_until(seen.run.open.iter().map(|open| &**open), &seen.delivery);
-    let vehicle = seen.courier.as_ref().and_then(|c| c.vehicle);
-    eta::expect(&world.roads, &live, &stops, vehicle, pace, seen.at)
-}
-
-fn eta_due(eta: Option<EtaRange>, now: UnixMs) -> UnixMs {
-    let left_ms = eta.map_or(0, |eta| eta.to.since(now));
-    now.plus_ms((left_ms / 20).clamp(ETA_SOONEST_MS, ETA_LATEST_MS))
 }
 
 impl Inner {

@@ -50,7 +50,7 @@ fn bench(directory: &Arc<Directory>) -> Bench {
 }
 
 async fn flush(store: &Store, judged: &mut JudgedPartition) -> Flushed {
-    let writes = judged.to_write(now(), true).expect("something to write");
+    let writes = judged.take_write(now(), true).expect("something to write");
     store.flush(&[writes]).await.expect("a transaction")
 }
 

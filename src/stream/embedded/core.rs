@@ -19,6 +19,8 @@ pub(super) struct Core {
     pub(super) uuid: uuid::Uuid,
     pub(super) budget: Budget,
     pub(super) keeper: KeeperHandle,
+    /// Syncs of groups since the log was opened.
+    pub(super) syncs: AtomicU64,
     /// Set when the log is being closed.
     pub(super) closing: AtomicBool,
     failure: watch::Sender<Option<Arc<str>>>,
@@ -39,6 +41,7 @@ impl Core {
             uuid,
             budget,
             keeper: KeeperHandle::default(),
+            syncs: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             failure: watch::Sender::new(None),
         }

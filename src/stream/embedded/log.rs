@@ -105,6 +105,21 @@ impl EmbeddedLog {
         alarms.collect()
     }
 
+    /// Bytes of all frames that are on disk, preallocated space not counted.
+    #[must_use]
+    pub fn frame_bytes(&self) -> u64 {
+        self.state
+            .partitions()
+            .map(|partition| partition.frame_bytes())
+            .sum()
+    }
+
+    /// Groups that were synced since the log was opened.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.state.core.syncs.load(Ordering::Relaxed)
+    }
+
     /// Bytes of memory that the sparse indexes take.
     #[must_use]
     pub fn index_bytes(&self) -> usize {

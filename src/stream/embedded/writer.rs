@@ -155,6 +155,7 @@ impl Writer {
         }
         let took_us = self.core.clock.now_us().saturating_sub(before);
         metrics::synced(took_us);
+        self.core.syncs.fetch_add(1, Ordering::Relaxed);
         let news = group.header.record_count > 0;
         self.publish(group);
         news

@@ -37,7 +37,7 @@ pub struct FenceIndex {
 }
 
 #[derive(Debug)]
-struct Indexed {
+pub(super) struct Indexed {
     fence: Fence,
     resolution: Resolution,
     cells: Vec<CellIndex>,

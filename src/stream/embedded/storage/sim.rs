@@ -195,54 +195,6 @@ impl SimDisk {
         state.locked = false;
     }
 
-    /// Every file with its bytes, as a reader sees them.
-    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let state = self.0.lock();
-        let files = state.live.iter().filter_map(|(path, node)| match node {
-            Node::File(at) => Some((path.clone(), state.inodes[*at].live.clone())),
-            Node::Dir => None,
-        });
-        files.collect()
-    }
-
-    /// A disk of its own that holds the same, all of it durable, nothing injected.
-    pub(crate) fn copy(&self) -> Self {
-        let copy = Self::new(0);
-        {
-            let (from, mut to) = (self.0.lock(), copy.0.lock());
-            to.live = from.live.clone();
-            to.durable = from.live.clone();
-            to.short_writes = false;
-            for inode in &from.inodes {
-                let (live, durable) = (inode.live.clone(), inode.live.clone());
-                to.inodes.push(Inode {
-                    live,
-                    durable,
-                    ..Inode::default()
-                });
-            }
-        }
-        copy
-    }
-
-    /// Changes a file behind the log's back.
-    pub(crate) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.0.lock();
-        let Some(Node::File(at)) = state.live.get(path).copied() else {
-            panic!("no file {}", path.display());
-        };
-        let inode = &mut state.inodes[at];
-        change(&mut inode.live);
-        inode.durable = inode.live.clone();
-    }
-
-    /// Takes a file away behind the log's back.
-    pub(crate) fn lose(&self, path: &Path) {
-        let mut state = self.0.lock();
-        state.live.remove(path).expect("a file");
-        state.durable.remove(path);
-    }
-
     fn file(&self, at: usize) -> Arc<dyn StorageFile> {
         let process = self.0.lock().process;
         Arc::new(SimFile {
