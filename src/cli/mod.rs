@@ -41,7 +41,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Couriers with deliveries who drive real roads.
     Simulate(simulate::SimulateArgs),
-    /// The log: topics, groups, records, advice.
+    /// The log: topics, groups, records, advice, verify, repair.
     Stream(stream::StreamArgs),
     /// What is wrong now, and the next command.
     Status(status::StatusArgs),
@@ -121,7 +121,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(load()?, args),
         Command::Replay(args) => block_on(replay::run(args)),
         Command::Simulate(args) => block_on(simulate::run(args)),
-        Command::Stream(args) => block_on(stream::run(args)),
+        Command::Stream(args) => block_on(stream::run(args, load)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Keys(args) => block_on(keys::run(args)),
         Command::Analyst(args) => block_on(analyst::run(args)),

@@ -4,9 +4,11 @@
 //! `topics`, `groups`, `tail`, `reset` and `advise` ask the server that owns the log; `verify` and
 //! `repair` open a log's folder themselves, which is refused while a server holds it.
 
+mod offline;
 mod online;
 mod table;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use clap::{Args, Subcommand};
 
 use super::ServerArgs;
 use super::api::Api;
+use crate::config::{Config, ConfigError};
 
 /// A server that has not answered by then is not there.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,6 +35,15 @@ pub struct StreamArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    #[command(flatten)]
+    Online(OnlineAction),
+    #[command(flatten)]
+    Offline(OfflineAction),
+}
+
+/// What the server that owns the log is asked.
+#[derive(Debug, Subcommand)]
+enum OnlineAction {
     /// Topics and their partitions.
     Topics,
     /// Consumer groups: members, committed offsets, lag.
@@ -67,27 +79,77 @@ enum Action {
     Advise,
 }
 
-pub(super) async fn run(args: StreamArgs) -> anyhow::Result<ExitCode> {
-    let api = Api::new(&args.server.url, PATIENCE)?;
-    let online = online::Online {
-        api,
-        key: args.server.key()?,
-        json: args.json,
-    };
+/// What is done to a folder.
+#[derive(Debug, Subcommand)]
+enum OfflineAction {
+    /// Read every byte of a log that no server holds; changes nothing.
+    Verify {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Make a damaged log one that can be served. Without --accept-loss only says what is wrong.
+    Repair {
+        #[command(flatten)]
+        folder: Folder,
+        /// Go on without the records that are lost.
+        #[arg(long)]
+        accept_loss: bool,
+    },
+}
+
+/// Which log.
+#[derive(Debug, Args)]
+struct Folder {
+    /// The log's folder; without it, `log` in the configured data_dir.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+impl Folder {
+    fn path(self, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<PathBuf> {
+        match self.dir {
+            Some(dir) => Ok(dir),
+            None => Ok(load()?.data_dir.join("log")),
+        }
+    }
+}
+
+pub(super) async fn run(
+    args: StreamArgs,
+    load: impl Fn() -> Result<Config, ConfigError>,
+) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::Topics => online.topics().await,
-        Action::Groups => online.groups().await,
-        Action::Tail {
+        Action::Offline(OfflineAction::Verify { folder }) => {
+            offline::verify(&folder.path(load)?, args.json)
+        }
+        Action::Offline(OfflineAction::Repair {
+            folder,
+            accept_loss,
+        }) => offline::repair(&folder.path(load)?, accept_loss, args.json),
+        Action::Online(action) => ask(action, &args.server, args.json).await,
+    }
+}
+
+async fn ask(action: OnlineAction, server: &ServerArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let online = online::Online {
+        api: Api::new(&server.url, PATIENCE)?,
+        key: server.key()?,
+        json,
+    };
+    match action {
+        OnlineAction::Topics => online.topics().await,
+        OnlineAction::Groups => online.groups().await,
+        OnlineAction::Tail {
             topic,
             partition,
             from,
             limit,
         } => online.tail(&topic, partition, from.as_deref(), limit).await,
-        Action::Reset {
+        OnlineAction::Reset {
             group,
             to,
             partition,
         } => online.reset(&group, &to, partition).await,
-        Action::Advise => online.advise().await,
+        OnlineAction::Advise => online.advise().await,
     }
 }

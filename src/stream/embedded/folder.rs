@@ -48,9 +48,12 @@ pub(super) fn classify(path: &Path, error: io::Error) -> RecoverError {
 }
 
 /// Opens every segment file, checks its header and that none is missing between two.
-pub(super) fn open_segments(place: &PartitionPlace<'_>) -> Result<Vec<Arc<Segment>>, RecoverError> {
+pub(super) fn open_segments(
+    place: &PartitionPlace<'_>,
+    bases: &[u64],
+) -> Result<Vec<Arc<Segment>>, RecoverError> {
     let mut segments: Vec<Arc<Segment>> = Vec::new();
-    for base in list(place)?.clean(place)? {
+    for base in bases.iter().copied() {
         let path = segment_path(place.dir, base);
         let segment = open_segment(place, path, base)?;
         if let Some(before) = segments.last() {
@@ -97,8 +100,14 @@ pub(super) fn list(place: &PartitionPlace<'_>) -> Result<Listing, RecoverError> 
 }
 
 impl Listing {
+    /// Segments that retention had not given up when the log began at `start`.
+    pub(super) fn kept(&self, start: u64) -> &[u64] {
+        let gone = self.bases.partition_point(|base| *base <= start);
+        &self.bases[gone.saturating_sub(1)..]
+    }
+
     /// Removes leftovers, warns of strangers, and answers the segments.
-    fn clean(self, place: &PartitionPlace<'_>) -> Result<Vec<u64>, RecoverError> {
+    pub(super) fn clean(self, place: &PartitionPlace<'_>) -> Result<Vec<u64>, RecoverError> {
         for path in &self.leftovers {
             place.storage.remove(path).map_err(|e| classify(path, e))?;
         }

@@ -248,7 +248,8 @@ pub(super) fn open_state(
     })
 }
 
-fn lock(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn StorageLock>, LogError> {
+/// Takes the folder for this process.
+pub(super) fn lock(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn StorageLock>, LogError> {
     let path = dir.join(LOCK_FILE);
     storage.lock(&path).map_err(|error| match error {
         LockError::Held(holder) => LogError::Refused(format!(

@@ -81,6 +81,16 @@ impl Meta {
         Ok(Some(meta))
     }
 
+    /// Reads the `META` of a log that must be there.
+    pub(super) fn of_existing(storage: &dyn Storage, dir: &Path) -> Result<Self, LogError> {
+        Self::read(storage, dir)?.ok_or_else(|| {
+            LogError::Refused(format!(
+                "there is no log in {}: give the folder that holds META",
+                dir.display()
+            ))
+        })
+    }
+
     /// Adds topics that are missing; refuses one whose partition count differs.
     pub(super) fn add_topics(&mut self, wanted: &[TopicSpec], dir: &Path) -> Result<(), LogError> {
         for topic in wanted {

@@ -41,6 +41,7 @@ mod options;
 mod partition;
 mod read;
 mod recovery;
+mod repair;
 mod retention;
 mod ring;
 mod scan;
@@ -55,7 +56,10 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod verify;
 mod writer;
 
 pub use log::EmbeddedLog;
 pub use options::{EmbeddedLogOptions, ProtectedGroup, Retention, SegmentSizes, TopicSpec};
+pub use repair::{Repaired, repair};
+pub use verify::{LogReport, PartitionReport, verify};

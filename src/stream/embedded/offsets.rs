@@ -4,7 +4,7 @@
 //! into the next one together.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -48,6 +48,56 @@ struct GroupState {
 #[derive(Serialize, Deserialize)]
 struct Document {
     offsets: Offsets,
+}
+
+/// Committed offsets as their files say, for those who only look.
+#[derive(Default)]
+pub(super) struct StoredOffsets(BTreeMap<String, Offsets>);
+
+impl StoredOffsets {
+    /// Groups that have committed in a partition, and their next offsets.
+    pub(super) fn of(&self, topic: &str, partition: u32) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().filter_map(move |(group, offsets)| {
+            let next = offsets.get(topic)?.get(&partition)?;
+            Some((group.as_str(), *next))
+        })
+    }
+}
+
+/// Reads every group's file in `dir` and changes nothing; answers also what is wrong with them.
+pub(super) fn read_all_offsets(
+    storage: &dyn Storage,
+    dir: &Path,
+) -> Result<(StoredOffsets, Vec<String>), LogError> {
+    let (mut stored, mut findings) = (StoredOffsets::default(), Vec::new());
+    let names = match storage.list(dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            findings.push(format!(
+                "{}: the folder is missing: every group starts at the earliest record",
+                dir.display()
+            ));
+            return Ok((stored, findings));
+        }
+        Err(error) => return Err(io_error("read", dir, error)),
+    };
+    for name in names {
+        let Some(group) = name.strip_suffix(SUFFIX) else {
+            continue;
+        };
+        let path = dir.join(&name);
+        match KIND.read::<Document>(storage, &path) {
+            Ok(document) => {
+                stored.0.insert(group.to_owned(), document.offsets);
+            }
+            Err(error) => findings.push(format!(
+                "{}: {error}: the group starts at the earliest record, which repeats records and \
+                 loses none",
+                path.display()
+            )),
+        }
+    }
+    Ok((stored, findings))
 }
 
 impl CommittedOffsets {

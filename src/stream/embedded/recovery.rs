@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
 use super::folder::{
-    PartitionPlace, RecoverError, check_ends, classify, damaged, open_segments, read_checkpoint,
+    PartitionPlace, RecoverError, check_ends, classify, damaged, list, open_segments,
+    read_checkpoint,
 };
 use super::metrics;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
@@ -32,7 +33,7 @@ pub(super) struct Recovered {
 
 /// Opens a partition as [`super`] says.
 pub(super) fn recover_partition(place: &PartitionPlace<'_>) -> Result<Recovered, RecoverError> {
-    let mut segments = open_segments(place)?;
+    let mut segments = open_segments(place, &list(place)?.clean(place)?)?;
     let checkpoint = read_checkpoint(place)?;
     check_ends(place, &segments, checkpoint.as_ref())?;
     finish_deletion(place, &mut segments, checkpoint.as_ref())?;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::kit::{payload, read_all};
+
 use crate::clock::ManualClock;
-use crate::stream::embedded::frame::FrameRecords;
 use crate::stream::embedded::keeper::Keeper;
 use crate::stream::embedded::log::{Opened, open_state};
 use crate::stream::embedded::partition::{Partition, Ticket};
-use crate::stream::embedded::read::{DiskRead, read_frames};
 use crate::stream::embedded::state::State;
 use crate::stream::embedded::storage::sim::{Chance, End, SimDisk};
 use crate::stream::embedded::syncer::Syncer;
@@ -105,19 +105,6 @@ fn options(chance: &mut Chance) -> EmbeddedLogOptions {
     }
     options.scrub_bytes_per_s = 1 << 20;
     options
-}
-
-/// The payload of a record tells its id, so that a record read back names itself.
-fn payload(id: u64) -> Bytes {
-    let mut chance = Chance::new(id);
-    let len = if chance.hits(1, 20) {
-        chance.below(2500)
-    } else {
-        chance.below(200)
-    } as usize;
-    let mut bytes = id.to_le_bytes().to_vec();
-    bytes.extend((0..len).map(|_| chance.next() as u8));
-    bytes.into()
 }
 
 impl World {
@@ -435,7 +422,7 @@ impl World {
                 "seed {seed}: unread records of a protected group were deleted"
             );
         }
-        let read = read_all(partition, start, durable);
+        let read = read_all(partition, start, durable).expect("readable");
         assert_eq!(
             read.len() as u64,
             durable - start,
@@ -474,31 +461,6 @@ impl World {
             *entry = (found, Vec::new());
         }
     }
-}
-
-/// Every record's offset and id, read from disk.
-fn read_all(partition: &Partition, start: u64, durable: u64) -> BTreeMap<u64, u64> {
-    let mut read = BTreeMap::new();
-    let (mut next, mut place) = (start, None);
-    while next < durable {
-        match read_frames(partition, next, place).expect("readable") {
-            DiskRead::Gap(to) => panic!("a gap from {next} to {to}"),
-            DiskRead::Frames(frames, after) => {
-                place = Some(after);
-                for (header, bytes) in frames {
-                    let mut records = FrameRecords::new(bytes, &header);
-                    while let Some(record) = records.next_record().expect("sound") {
-                        let id = u64::from_le_bytes(record.value[..8].try_into().unwrap());
-                        assert_eq!(record.value, payload(id));
-                        assert_eq!(record.timestamp_ms, 1_700_000_000_000 + id.cast_signed());
-                        read.insert(record.offset.0, id);
-                        next = record.offset.0 + 1;
-                    }
-                }
-            }
-        }
-    }
-    read
 }
 
 #[test]

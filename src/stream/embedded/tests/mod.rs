@@ -1,4 +1,6 @@
 //! Tests of the embedded backend as a whole.
 
 mod crash;
+mod damage;
+mod kit;
 mod seam;
