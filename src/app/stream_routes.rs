@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::domain::{FixBatch, UnixMs};
 use crate::http::{ApiJson, AsAdmin, Problem};
+use crate::stream::advice::{Advice, advise};
 use crate::stream::{
     Consumer, GroupStatus, Log, LogError, Offset, Partition, SeekTo, StoredRecord, StreamEvent,
     TOPIC_DELIVERY_LOCATION, TopicStatus,
@@ -44,6 +45,9 @@ struct StreamStatus {
     /// Consumer groups with members, committed offsets and lag.
     #[schema(value_type = Vec<Object>)]
     groups: Vec<GroupStatus>,
+    /// What is wrong with them, and what to do; empty if all is well.
+    #[schema(value_type = Vec<Object>)]
+    advice: Vec<Advice>,
 }
 
 /// Topics, partitions and consumer groups
@@ -52,7 +56,12 @@ struct StreamStatus {
 async fn status(_: AsAdmin, State(log): State<Shared>) -> Result<Json<StreamStatus>, Problem> {
     let topics = log.topics().await.map_err(problem)?;
     let groups = log.groups().await.map_err(problem)?;
-    Ok(Json(StreamStatus { topics, groups }))
+    let advice = advise(&topics, &groups);
+    Ok(Json(StreamStatus {
+        topics,
+        groups,
+        advice,
+    }))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -135,6 +135,23 @@ pub struct PartitionStatus {
     pub quarantined: Option<String>,
     /// Damage that was met in its older records: they cannot be read, new ones are taken.
     pub damaged: Option<String>,
+    /// How busy it is, and with whom.
+    pub load: PartitionLoad,
+}
+
+/// How busy a partition is.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct PartitionLoad {
+    /// Bytes appended a second, averaged over about a minute.
+    pub bytes_per_s: f64,
+    /// Mean bytes of its newest records, key and value.
+    pub record_bytes: f64,
+    /// Different keys among its newest records, of which up to 4,096 are looked at.
+    pub active_keys: u32,
+    /// The key with the most bytes among them.
+    pub busiest_key: Option<String>,
+    /// That key's share of them, 0 to 1.
+    pub busiest_share: f64,
 }
 
 /// A consumer group as it stands.

@@ -17,6 +17,7 @@
 //! - A reader, however slow, never slows `append`.
 //! - `commit` of a stale generation is refused; a partition has at most one owner a generation.
 
+pub mod advice;
 mod consumer;
 mod group;
 mod log;
@@ -31,7 +32,10 @@ pub use consumer::{
     CommitError, Consumer, FromCommitted, PollError, SeekTo, StartOffsets, StreamEvent,
 };
 pub use group::{Handler, Progress, run_group};
-pub use log::{AppendError, GroupState, GroupStatus, Log, LogError, PartitionStatus, TopicStatus};
+pub use log::{
+    AppendError, GroupState, GroupStatus, Log, LogError, PartitionLoad, PartitionStatus,
+    TopicStatus,
+};
 pub use partitioner::partition_for_key;
 pub use record::{
     Offset, Partition, Record, StoredRecord, TOPIC_DELIVERY_LOCATION, TOPIC_QUARANTINE,

@@ -13,6 +13,7 @@ use super::scrub::Scrub;
 use super::state::State;
 use super::status;
 use super::writer::{NEXT_FILE, prepare_segment};
+use crate::stream::advice;
 
 /// Below this share of the retention a group is warned about.
 const HEADROOM_WARNING: f64 = 0.5;
@@ -91,6 +92,12 @@ impl Keeper {
         let rate = self.state.core.options.scrub_bytes_per_s;
         let budget = rate.saturating_mul(since_us / 1000) / 1000;
         self.scrub.advance(&self.state, budget);
+        for partition in self.state.partitions() {
+            partition
+                .load
+                .lock()
+                .measure(partition, since_us as f64 / 1e6);
+        }
         self.report();
     }
 
@@ -110,7 +117,7 @@ impl Keeper {
         match made {
             Ok(file) => preparation.ready = Some(file),
             // The writer makes one itself when it needs it, or says why it cannot.
-            Err(why) => tracing::warn!(
+            Err(why) => tracing::debug!(
                 topic = %partition.topic, partition = partition.number, why,
                 "the next segment could not be prepared"
             ),
@@ -145,6 +152,8 @@ impl Keeper {
                 .map(|partition| partition.disk_bytes())
                 .sum();
             metrics::disk_bytes(&topic.name, bytes);
+            let loads = topic.partitions.iter().map(|p| p.load.lock().load());
+            metrics::balance(&topic.name, advice::balance(&loads.collect::<Vec<_>>()));
         }
         for group in status::groups(&self.state) {
             let lag = group.partitions.iter().map(|p| p.lag_records).sum();

@@ -2,6 +2,7 @@
 
 use metrics::{counter, gauge, histogram};
 
+use crate::stream::advice::Balance;
 use crate::telemetry::metrics as names;
 
 /// A group became durable.
@@ -49,6 +50,11 @@ pub(super) fn partition(topic: &str, number: u32, start: u64, durable: u64) {
 
 pub(super) fn disk_bytes(topic: &str, bytes: u64) {
     gauge!(names::LOG_DISK_BYTES, "topic" => topic.to_owned()).set(bytes as f64);
+}
+
+pub(super) fn balance(topic: &str, balance: Balance) {
+    gauge!(names::PARTITION_SKEW, "topic" => topic.to_owned()).set(balance.skew);
+    gauge!(names::PARTITION_HOT_KEY, "topic" => topic.to_owned()).set(balance.hot_key_share);
 }
 
 /// How a group stands in a topic. `headroom` is the least share of the retention that lies between

@@ -32,6 +32,7 @@ mod folder;
 pub mod frame;
 mod index;
 mod keeper;
+mod load;
 mod log;
 mod membership;
 mod meta;

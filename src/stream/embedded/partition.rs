@@ -21,6 +21,7 @@ use tokio::sync::SetOnce;
 
 use super::checkpoint::Checkpoint;
 use super::frame::{FRAME_HEADER_LEN, FrameBuilder, MAX_RECORD_OVERHEAD};
+use super::load::LoadMeter;
 use super::metrics;
 use super::ring::Ring;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
@@ -87,6 +88,8 @@ pub(super) struct Partition {
     pub(super) roll_due: AtomicBool,
     /// Damage that readers or the scrub have met: file, position and next step.
     pub(super) damage: Mutex<Option<Arc<str>>>,
+    /// What the keeper measured of its load.
+    pub(super) load: Mutex<LoadMeter>,
     pending: Mutex<Pending>,
     buffer_bytes: usize,
     start: AtomicU64,
@@ -112,6 +115,7 @@ impl Partition {
             checkpoint: Mutex::default(),
             roll_due: AtomicBool::new(false),
             damage: Mutex::default(),
+            load: Mutex::default(),
             pending: Mutex::new(Pending {
                 frame: FrameBuilder::with_capacity(0),
                 group: Arc::default(),

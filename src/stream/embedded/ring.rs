@@ -73,6 +73,18 @@ impl Ring {
         Some(batch.cloned().collect())
     }
 
+    /// The newest frames, which together hold about `records` records.
+    pub(super) fn newest(&self, records: usize) -> Vec<RingFrame> {
+        let frames = self.frames.read();
+        let mut held = 0;
+        let newest = frames.queue.iter().rev().take_while(|frame| {
+            let wanted = held < records;
+            held += frame.header.record_count as usize;
+            wanted
+        });
+        newest.cloned().collect()
+    }
+
     /// When the frame with `offset` was written, Unix microseconds, if the ring holds it.
     pub(super) fn append_ts_us(&self, offset: u64) -> Option<i64> {
         let frames = self.frames.read();

@@ -33,6 +33,7 @@ fn partition_status(partition: &Partition) -> PartitionStatus {
             .lock()
             .as_ref()
             .map(|what| what.to_string()),
+        load: partition.load.lock().load(),
     }
 }
 
