@@ -223,6 +223,16 @@ mod tests {
     }
 
     #[test]
+    fn a_header_of_a_newer_format_is_called_so() {
+        let mut bytes = header().encode("t");
+        bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
+        let crc = header_crc(&bytes, "t");
+        bytes[88..92].copy_from_slice(&crc.to_le_bytes());
+        let fault = SegmentHeader::decode(&bytes, "t").expect_err("newer");
+        assert!(fault.to_string().contains("newer Waylog"), "{fault}");
+    }
+
+    #[test]
     fn names_and_bases_agree() {
         let path = segment_path(Path::new("p"), 42);
         let name = path.file_name().and_then(|n| n.to_str()).unwrap();
