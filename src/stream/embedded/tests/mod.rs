@@ -3,5 +3,6 @@
 mod crash;
 mod damage;
 mod kit;
+mod model;
 mod refusals;
 mod seam;
