@@ -125,6 +125,11 @@ pub struct Server {
 impl Server {
     /// kill -9: nothing is flushed, nothing is said goodbye to.
     pub async fn kill(mut self) {
+        self.kill_9().await;
+    }
+
+    /// As [`Self::kill`], where its successor takes this one's place.
+    pub async fn kill_9(&mut self) {
         self.child.kill().await.expect("it was running");
     }
 
