@@ -81,6 +81,14 @@ pub fn advise(topics: &[TopicStatus], groups: &[GroupStatus]) -> Vec<Advice> {
 
 fn damage(topic: &TopicStatus, advice: &mut Vec<Advice>) {
     for partition in &topic.partitions {
+        if let Some(what) = &partition.unavailable {
+            advice.push(Advice {
+                cause: format!("{} partition {}: {what}", topic.topic, partition.partition),
+                cure: "look whether all brokers run, and at their logs; what is stored is safe, \
+                       phones keep what is refused meanwhile"
+                    .to_owned(),
+            });
+        }
         let Some(what) = partition
             .quarantined
             .as_ref()
@@ -239,6 +247,7 @@ mod tests {
                     disk_bytes: 1,
                     quarantined: None,
                     damaged: None,
+                    unavailable: None,
                     load: PartitionLoad {
                         bytes_per_s: *bytes,
                         record_bytes: 100.0,
@@ -258,7 +267,7 @@ mod tests {
             group: "g".to_owned(),
             topic: "t".to_owned(),
             members,
-            generation: 1,
+            generation: Some(1),
             partitions: vec![GroupState {
                 partition: 0,
                 member: None,

@@ -35,8 +35,8 @@ pub enum StreamEvent {
         partition: Partition,
         /// The records.
         records: Vec<StoredRecord>,
-        /// `durable_offset` when they were read: the partition is read to its end when the last
-        /// record's offset + 1 reaches it.
+        /// `durable_offset` as far as the reader knew it, never below the last record's offset + 1;
+        /// [`Consumer::end_offsets`] asks for it anew.
         durable_offset: Offset,
     },
     /// These partitions belong to another member now; state about them must be dropped.

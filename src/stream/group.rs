@@ -73,8 +73,7 @@ pub trait Handler: Send {
         partitions: &[(Partition, Offset)],
     ) -> anyhow::Result<Progress>;
 
-    /// Records of one partition; it is read to its end when the last record's offset + 1 is
-    /// `durable_offset`.
+    /// Records of one partition; `durable_offset` is its end as far as the reader knew it.
     async fn records(
         &mut self,
         partition: Partition,

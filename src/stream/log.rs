@@ -42,12 +42,12 @@ pub enum LogError {
     #[error("{0}")]
     Refused(String),
     /// Input or output failed.
-    #[error("{context}: {source}")]
+    #[error("{context}: {error}")]
     Io {
         /// What was being done, and to what.
         context: String,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said; part of this error's text, so not its source as well.
+        error: std::io::Error,
     },
 }
 
@@ -60,6 +60,14 @@ pub trait Log: Send + Sync + 'static {
 
     /// How many partitions `topic` has; pinned when it was created.
     fn partitions(&self, topic: &str) -> Result<u32, LogError>;
+
+    /// How far `group` can have read before its first commit in this process, where nobody else
+    /// writes the log: to where it ended when it was opened. A place beyond that was stored elsewhere
+    /// is one of records that the log has lost, even where new ones have taken their offsets since.
+    /// `None` after the first commit, and where others write as well.
+    fn furthest_read(&self, _topic: &str, _group: &str, _partition: Partition) -> Option<Offset> {
+        None
+    }
 
     /// Appends `records` to one partition, together and in order.
     ///
@@ -129,12 +137,15 @@ pub struct PartitionStatus {
     pub durable_offset: u64,
     /// Next offset to be written.
     pub log_end_offset: u64,
-    /// Bytes on disk.
+    /// Bytes on disk; with Kafka an estimate, before compression and of one replica.
     pub disk_bytes: u64,
     /// Why it serves neither reads nor writes, if so.
     pub quarantined: Option<String>,
     /// Damage that was met in its older records: they cannot be read, new ones are taken.
     pub damaged: Option<String>,
+    /// What keeps it from being written or read now though nothing is lost, if so: no broker leads
+    /// it, or too few have it.
+    pub unavailable: Option<String>,
     /// How busy it is, and with whom.
     pub load: PartitionLoad,
 }
@@ -163,8 +174,8 @@ pub struct GroupStatus {
     pub topic: String,
     /// Members that are joined now.
     pub members: u32,
-    /// Raised by one at every rebalance.
-    pub generation: u64,
+    /// Raised by one at every rebalance; `None` where the backend keeps it to itself.
+    pub generation: Option<u64>,
     /// A row a partition.
     pub partitions: Vec<GroupState>,
 }

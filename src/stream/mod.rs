@@ -20,13 +20,16 @@
 pub mod advice;
 mod consumer;
 mod group;
+mod load;
 mod log;
+mod metrics;
 mod partitioner;
 mod record;
 
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod embedded;
+pub mod kafka;
 
 pub use consumer::{
     CommitError, Consumer, FromCommitted, PollError, SeekTo, StartOffsets, StreamEvent,
@@ -38,5 +41,5 @@ pub use log::{
 };
 pub use partitioner::partition_for_key;
 pub use record::{
-    Offset, Partition, Record, StoredRecord, TOPIC_DELIVERY_LOCATION, TOPIC_QUARANTINE,
+    Offset, Partition, Record, StoredRecord, TOPIC_DELIVERY_LOCATION, TOPIC_QUARANTINE, TopicSpec,
 };

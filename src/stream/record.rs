@@ -7,6 +7,28 @@ pub const TOPIC_DELIVERY_LOCATION: &str = "delivery-location";
 /// The topic that keeps what could not be accepted, with the reason. It has one partition.
 pub const TOPIC_QUARANTINE: &str = "delivery-location.quarantine";
 
+/// A topic and how many partitions it has, for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name: letters, digits, `.`, `_`, `-`.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: u32,
+}
+
+impl TopicSpec {
+    /// Waylog's two topics.
+    #[must_use]
+    pub fn ours(partitions: u32) -> Vec<Self> {
+        [(TOPIC_DELIVERY_LOCATION, partitions), (TOPIC_QUARANTINE, 1)]
+            .map(|(name, partitions)| Self {
+                name: name.to_owned(),
+                partitions,
+            })
+            .into()
+    }
+}
+
 /// Number of a partition within its topic, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(pub u32);
@@ -42,7 +64,7 @@ pub struct Record {
     pub key: Bytes,
     /// The payload, opaque to the log.
     pub value: Bytes,
-    /// When the record was received, Unix milliseconds.
+    /// When the record was received, Unix milliseconds; above 0, which some backends take for now.
     pub timestamp_ms: i64,
 }
 

@@ -374,7 +374,7 @@ impl Consumer for EmbeddedConsumer {
                 let name = &*self.topic.name;
                 self.state
                     .offsets
-                    .note(&member.group, name, partition.0, next.0);
+                    .note_read(&member.group, name, partition.0, next.0);
             }
             mine
         });

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
+use super::load;
 use super::metrics;
 use super::partition::Partition;
 use super::retention::retain;
@@ -93,10 +94,7 @@ impl Keeper {
         let budget = rate.saturating_mul(since_us / 1000) / 1000;
         self.scrub.advance(&self.state, budget);
         for partition in self.state.partitions() {
-            partition
-                .load
-                .lock()
-                .measure(partition, since_us as f64 / 1e6);
+            load::measure(partition, since_us as f64 / 1e6);
         }
         self.report();
     }
@@ -141,7 +139,17 @@ impl Keeper {
     }
 
     fn report(&mut self) {
+        metrics::disk_cap(self.state.core.options.retention.hard_cap_bytes);
         for topic in self.state.topics.values() {
+            let shut = topic
+                .partitions
+                .iter()
+                .filter(|p| p.quarantined().is_some());
+            let damaged = topic
+                .partitions
+                .iter()
+                .filter(|p| p.damage.lock().is_some());
+            metrics::health(&topic.name, shut.count(), damaged.count());
             for partition in &topic.partitions {
                 let (start, durable) = (partition.start(), partition.durable());
                 metrics::partition(&topic.name, partition.number, start, durable);

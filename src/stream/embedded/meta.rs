@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::options::TopicSpec;
 use super::snapshot::{SnapshotError, SnapshotKind};
 use super::storage::Storage;
-use crate::stream::LogError;
+use crate::stream::{LogError, TopicSpec};
 
 pub(super) const META_FILE: &str = "META";
 pub(super) const LOCK_FILE: &str = "LOCK";
@@ -124,15 +123,16 @@ pub(super) fn partition_dir(dir: &Path, topic: &str, partition: u32) -> PathBuf 
 }
 
 /// An input or output error that names the file, and what helps where that is known.
-pub(super) fn io_error(verb: &str, path: &Path, source: io::Error) -> LogError {
-    let hint = match source.kind() {
+pub(super) fn io_error(verb: &str, path: &Path, error: io::Error) -> LogError {
+    let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => " (run as the folder's owner, or change its owner)",
         io::ErrorKind::ReadOnlyFilesystem => " (the disk is mounted read-only)",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (free space on this disk)",
+        io::ErrorKind::FileTooLarge => " (the limit on file sizes, ulimit -f, is too low)",
         _ => "",
     };
     LogError::Io {
         context: format!("cannot {verb} {}{hint}", path.display()),
-        source,
+        error,
     }
 }

@@ -27,6 +27,7 @@
 
 mod checkpoint;
 mod consumer;
+mod copy;
 mod core;
 mod folder;
 pub mod frame;
@@ -38,6 +39,7 @@ mod membership;
 mod meta;
 mod metrics;
 mod offsets;
+mod open;
 mod options;
 mod partition;
 mod read;
@@ -60,7 +62,11 @@ mod topic;
 mod verify;
 mod writer;
 
+pub use super::record::TopicSpec;
+pub use copy::{
+    CopiedLog, CopiedPartition, copy, extent, hold, holder, identity, pinned_partitions,
+};
 pub use log::EmbeddedLog;
-pub use options::{EmbeddedLogOptions, ProtectedGroup, Retention, SegmentSizes, TopicSpec};
+pub use options::{EmbeddedLogOptions, ProtectedGroup, Retention, SegmentSizes};
 pub use repair::{Repaired, repair};
-pub use verify::{LogReport, PartitionReport, verify};
+pub use verify::{LogReport, PartitionReport, verify, verify_copy};

@@ -3,7 +3,7 @@
 //! A commit is answered after it is on disk; commits that come while a file is being written go
 //! into the next one together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ struct GroupOffsets {
 struct GroupState {
     offsets: Offsets,
     changes: u64,
+    /// Partitions that a member has committed since the log was opened.
+    read_since: BTreeSet<(String, u32)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -204,6 +206,23 @@ impl CommittedOffsets {
             .or_default()
             .insert(partition, next);
         state.changes += 1;
+    }
+
+    /// As [`Self::note`], by a member that reads.
+    pub(super) fn note_read(&self, group: &str, topic: &str, partition: u32, next: u64) {
+        self.note(group, topic, partition, next);
+        let group = self.group(group);
+        let mut state = group.state.lock();
+        state.read_since.insert((topic.to_owned(), partition));
+    }
+
+    /// Whether a member of `group` has committed since the log was opened.
+    pub(super) fn was_read(&self, group: &str, topic: &str, partition: u32) -> bool {
+        let Some(group) = self.groups.lock().get(group).map(Arc::clone) else {
+            return false;
+        };
+        let state = group.state.lock();
+        state.read_since.contains(&(topic.to_owned(), partition))
     }
 
     /// Makes everything noted for `group` so far durable. Blocks on the disk.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::frame::MAX_FRAME_LEN;
-use crate::stream::{LogError, TOPIC_DELIVERY_LOCATION, TOPIC_QUARANTINE};
+use crate::stream::{LogError, TopicSpec};
 
 /// Most partitions of a topic: each holds at least one preallocated file.
 const MAX_PARTITIONS: u32 = 1024;
@@ -39,15 +39,6 @@ pub struct EmbeddedLogOptions {
     pub housekeeping_interval: Duration,
     /// Bytes a second that the background check of sealed segments reads; 0 turns it off.
     pub scrub_bytes_per_s: u64,
-}
-
-/// A topic and how many partitions it has, for ever.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicSpec {
-    /// Its name: letters, digits, `.`, `_`, `-`.
-    pub name: String,
-    /// Its partitions.
-    pub partitions: u32,
 }
 
 /// A group that retention waits for.
@@ -86,16 +77,7 @@ impl EmbeddedLogOptions {
     pub fn new(dir: impl Into<PathBuf>, partitions: u32) -> Self {
         Self {
             dir: dir.into(),
-            topics: vec![
-                TopicSpec {
-                    name: TOPIC_DELIVERY_LOCATION.to_owned(),
-                    partitions,
-                },
-                TopicSpec {
-                    name: TOPIC_QUARANTINE.to_owned(),
-                    partitions: 1,
-                },
-            ],
+            topics: TopicSpec::ours(partitions),
             create: true,
             uuid: None,
             sync_threads: 4,

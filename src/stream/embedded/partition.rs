@@ -21,11 +21,11 @@ use tokio::sync::SetOnce;
 
 use super::checkpoint::Checkpoint;
 use super::frame::{FRAME_HEADER_LEN, FrameBuilder, MAX_RECORD_OVERHEAD};
-use super::load::LoadMeter;
 use super::metrics;
 use super::ring::Ring;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::storage::StorageFile;
+use crate::stream::load::LoadMeter;
 use crate::stream::{AppendError, Offset, Partition as PartitionNumber, Record};
 
 /// What became of a group of records.
@@ -94,6 +94,8 @@ pub(super) struct Partition {
     buffer_bytes: usize,
     start: AtomicU64,
     durable: AtomicU64,
+    /// `durable` when the log was opened; none if it could not be.
+    end_at_open: OnceLock<u64>,
     writer: OnceLock<Thread>,
 }
 
@@ -124,6 +126,7 @@ impl Partition {
             buffer_bytes,
             start: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            end_at_open: OnceLock::new(),
             writer: OnceLock::new(),
         }
     }
@@ -140,6 +143,17 @@ impl Partition {
 
     pub(super) fn set_start(&self, offset: u64) {
         self.start.store(offset, Ordering::Release);
+    }
+
+    /// Where it ends as it is opened, before anything is appended.
+    pub(super) fn open_at(&self, end: u64) {
+        self.set_durable(end);
+        self.end_at_open.get_or_init(|| end);
+    }
+
+    /// Where it ended when it was opened.
+    pub(super) fn end_at_open(&self) -> Option<u64> {
+        self.end_at_open.get().copied()
     }
 
     pub(super) fn set_durable(&self, offset: u64) {

@@ -33,6 +33,7 @@ fn partition_status(partition: &Partition) -> PartitionStatus {
             .lock()
             .as_ref()
             .map(|what| what.to_string()),
+        unavailable: None,
         load: partition.load.lock().load(),
     }
 }
@@ -73,7 +74,7 @@ fn group_status(state: &State, topic: &Topic, group: String) -> GroupStatus {
         group,
         topic: topic.name.to_string(),
         members: u32::try_from(members).unwrap_or(u32::MAX),
-        generation,
+        generation: Some(generation),
         partitions,
     }
 }

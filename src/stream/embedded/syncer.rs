@@ -32,9 +32,13 @@ impl Syncer {
         }
         let pause = self.core.options.min_sync_interval;
         while !self.core.is_closing() && self.core.failure().is_none() {
+            let began_us = self.core.clock.now_us();
             if self.round(false) {
-                if !pause.is_zero() {
-                    std::thread::sleep(pause);
+                // From the beginning of one round to that of the next: what the syncs take counts.
+                let took_us = self.core.clock.now_us().abs_diff(began_us);
+                let rest = pause.saturating_sub(Duration::from_micros(took_us));
+                if !rest.is_zero() {
+                    std::thread::sleep(rest);
                 }
             } else if self.writers.iter().any(|(writer, _)| writer.marker_due()) {
                 std::thread::park_timeout(MARKER_WAIT);

@@ -11,9 +11,9 @@ use super::folder::{
     PartitionPlace, RecoverError, check_ends, check_follows, list, open_segment, read_checkpoint,
 };
 use super::frame::FrameFault;
-use super::log::lock;
 use super::meta::{GROUPS_DIR, Meta, partition_dir};
 use super::offsets::read_all_offsets;
+use super::open::lock;
 use super::scan::{ScanError, Scanner};
 use super::segment::{SEGMENT_HEADER_LEN, Segment, segment_path};
 use super::storage::{Disk, Storage};
@@ -70,10 +70,23 @@ pub fn verify(dir: &Path) -> Result<LogReport, LogError> {
     verify_on(&Disk, dir)
 }
 
+/// [`verify`] of a copy that nobody serves: takes no lock, so that the folder stays as it is.
+///
+/// # Errors
+/// The folder holds no log, or cannot be read.
+pub fn verify_copy(dir: &Path) -> Result<LogReport, LogError> {
+    read_through(&Disk, dir)
+}
+
 /// [`verify`] on any disk.
 pub(super) fn verify_on(storage: &dyn Storage, dir: &Path) -> Result<LogReport, LogError> {
-    let meta = Meta::of_existing(storage, dir)?;
+    Meta::of_existing(storage, dir)?;
     let _lock = lock(storage, dir)?;
+    read_through(storage, dir)
+}
+
+fn read_through(storage: &dyn Storage, dir: &Path) -> Result<LogReport, LogError> {
+    let meta = Meta::of_existing(storage, dir)?;
     let (offsets, findings) = read_all_offsets(storage, &dir.join(GROUPS_DIR))?;
     let mut partitions = Vec::new();
     for topic in &meta.topics {

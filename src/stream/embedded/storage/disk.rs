@@ -77,7 +77,7 @@ impl Storage for Disk {
             Err(errno) => return Err(LockError::Io(errno.into())),
         }
         file.set_len(0)?;
-        writeln!(file, "pid {}", std::process::id())?;
+        writeln!(file, "process {}", std::process::id())?;
         Ok(Box::new(DiskLock { _file: file }))
     }
 }

@@ -13,7 +13,7 @@ use super::kit::{payload, read_all};
 
 use crate::clock::ManualClock;
 use crate::stream::embedded::keeper::Keeper;
-use crate::stream::embedded::log::{Opened, open_state};
+use crate::stream::embedded::open::{Opened, open_state};
 use crate::stream::embedded::partition::{Partition, Ticket};
 use crate::stream::embedded::state::State;
 use crate::stream::embedded::storage::sim::{Chance, End, SimDisk};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::kit::{payload, read_all};
 use crate::clock::{ManualClock, SharedClock};
 use crate::stream::embedded::keeper::Keeper;
-use crate::stream::embedded::log::{Opened, open_state};
+use crate::stream::embedded::open::{Opened, open_state};
 use crate::stream::embedded::repair::repair_on;
 use crate::stream::embedded::storage::sim::{Chance, SimDisk};
 use crate::stream::embedded::verify::verify_on;

@@ -1,5 +1,6 @@
 //! Tests of the embedded backend as a whole.
 
+mod copy;
 mod crash;
 mod damage;
 mod kit;

@@ -13,7 +13,7 @@ use super::kit::payload;
 use crate::clock::ManualClock;
 use crate::stream::embedded::consumer::EmbeddedConsumer;
 use crate::stream::embedded::keeper::Keeper;
-use crate::stream::embedded::log::{Opened, open_state};
+use crate::stream::embedded::open::{Opened, open_state};
 use crate::stream::embedded::storage::sim::{End, SimDisk};
 use crate::stream::embedded::verify::verify_on;
 use crate::stream::embedded::{EmbeddedLogOptions, Retention, SegmentSizes, TopicSpec};
