@@ -132,9 +132,9 @@ impl Sums {
         if !wire.altitude_dm.is_empty() {
             let dm = add64(&mut self.altitude, &wire.altitude_dm, index);
             let dm = dm
-                .and_then(|dm| i32::try_from(dm).ok())
+                .filter(|dm| *dm == UNKNOWN_ALTITUDE || dm.abs() <= columns::MOST_STEPS as i64)
                 .ok_or(out("altitude_dm"))?;
-            fix.altitude_m = (dm != i32::MIN).then_some(dm as f32 / 10.0);
+            fix.altitude_m = (dm != UNKNOWN_ALTITUDE).then_some(dm as f32 / 10.0);
         }
         if !wire.battery_pct.is_empty() {
             let pct = add32(&mut self.battery, &wire.battery_pct, index);
@@ -172,7 +172,9 @@ fn add64(sum: &mut i64, column: &[i64], index: usize) -> Option<i64> {
 
 fn add32(sum: &mut i32, column: &[i32], index: usize) -> Option<i32> {
     *sum = sum.checked_add(*column.get(index)?)?;
-    (*sum >= UNKNOWN).then_some(*sum)
+    (UNKNOWN..=columns::MOST_STEPS as i32)
+        .contains(sum)
+        .then_some(*sum)
 }
 
 fn scaled(steps: i32, steps_a_unit: f32) -> Option<f32> {
@@ -224,8 +226,28 @@ mod tests {
         fn never_panics_on_foreign_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(batch) = FixBatch::decode(&bytes) {
                 prop_assert!(batch.fixes.len() <= MAX_FIXES);
+                prop_assert_eq!(FixBatch::decode(&batch.encode()).expect("own bytes"), batch);
             }
         }
+    }
+
+    #[test]
+    fn refuses_what_it_could_not_write_again() {
+        let bytes = wire::FixBatch {
+            fix_time_ms: vec![1],
+            lat_e7: vec![1],
+            lon_e7: vec![1],
+            accuracy_dm: vec![10_000_001],
+            ..Default::default()
+        }
+        .encode_to_vec();
+        assert_eq!(
+            FixBatch::decode(&bytes),
+            Err(DecodeError::OutOfRange {
+                index: 0,
+                what: "accuracy_dm"
+            })
+        );
     }
 
     #[test]

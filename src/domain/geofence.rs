@@ -80,6 +80,85 @@ pub struct Geofence {
     pub version: i64,
 }
 
+/// Longest dwelling that can be waited for, seconds: a week.
+pub const MAX_DWELL_S: u32 = 7 * 24 * 60 * 60;
+
+/// Why something is not a geofence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GeofenceError {
+    /// No area.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// It would tell of nothing.
+    #[error("events must name at least one of enter, exit, dwell, cross")]
+    NoEvents,
+    /// Dwelling without a time.
+    #[error("dwell_s is missing: how long counts as dwelling?")]
+    NoDwell,
+    /// Out of range.
+    #[error("dwell_s must be between 1 and {MAX_DWELL_S}")]
+    Dwell,
+}
+
+/// What a geofence tells of: enter and exit unless said otherwise, sorted, each once.
+pub fn events_of(
+    events: Option<Vec<GeofenceEvent>>,
+    dwell_s: Option<u32>,
+) -> Result<Vec<GeofenceEvent>, GeofenceError> {
+    let mut events = events.unwrap_or_else(|| vec![GeofenceEvent::Enter, GeofenceEvent::Exit]);
+    if events.is_empty() {
+        return Err(GeofenceError::NoEvents);
+    }
+    if events.contains(&GeofenceEvent::Dwell) && dwell_s.is_none() {
+        return Err(GeofenceError::NoDwell);
+    }
+    if dwell_s.is_some_and(|dwell| !(1..=MAX_DWELL_S).contains(&dwell)) {
+        return Err(GeofenceError::Dwell);
+    }
+    events.sort_unstable_by_key(|event| event.as_str());
+    events.dedup();
+    Ok(events)
+}
+
+/// A geofence as a file of rules gives it: `circle` or `polygon`.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GeofenceJson {
+    /// The caller's own id.
+    #[schema(value_type = String)]
+    pub id: GeofenceId,
+    /// What people call it.
+    #[schema(value_type = Option<String>)]
+    pub name: Option<Box<str>>,
+    /// Everything within a distance.
+    pub circle: Option<CircleJson>,
+    /// A GeoJSON Polygon.
+    pub polygon: Option<PolygonJson>,
+    /// How long inside counts as dwelling, seconds.
+    pub dwell_s: Option<u32>,
+    /// What it tells of: enter and exit unless said otherwise.
+    pub events: Option<Vec<GeofenceEvent>>,
+}
+
+impl TryFrom<GeofenceJson> for Geofence {
+    type Error = GeofenceError;
+
+    fn try_from(json: GeofenceJson) -> Result<Self, GeofenceError> {
+        let shape = ShapeJson {
+            circle: json.circle,
+            polygon: json.polygon,
+        };
+        Ok(Self {
+            name: json.name.unwrap_or_else(|| json.id.as_str().into()),
+            id: json.id,
+            shape: Shape::try_from(shape)?,
+            dwell_s: json.dwell_s,
+            events: events_of(json.events, json.dwell_s)?.into(),
+            version: 0,
+        })
+    }
+}
+
 /// Why numbers are not an area.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {

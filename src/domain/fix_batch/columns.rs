@@ -93,7 +93,7 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Ten million in the column's steps is far beyond any real measurement and far from overflow.
-const MOST_STEPS: f32 = 1e7;
+pub(super) const MOST_STEPS: f32 = 1e7;
 
 fn steps(value: Option<f32>, steps_a_unit: f32) -> i64 {
     value.map_or(UNKNOWN.into(), |v| {

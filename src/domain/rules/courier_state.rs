@@ -48,8 +48,8 @@ pub struct CourierState {
     pub(super) fences: Vec<FenceState>,
     /// What has to do with deliveries.
     pub(super) run: Option<Box<RunState>>,
-    /// When the last alarm was told of.
-    pub(super) sos_at: Option<UnixMs>,
+    /// When the last alarm was told of; 0: never.
+    pub(super) sos_at: UnixMs,
 }
 
 /// What rules know about a courier's deliveries.
@@ -169,13 +169,10 @@ impl CourierState {
     }
 
     fn alarm(&mut self, at: UnixMs, told: &mut Vec<Told>) {
-        if self
-            .sos_at
-            .is_some_and(|last| at.since(last) < SAME_ALARM_MS)
-        {
+        if at.since(self.sos_at) < SAME_ALARM_MS {
             return;
         }
-        self.sos_at = Some(at);
+        self.sos_at = at;
         let kind = EventType::CourierSos;
         told.push(Told {
             kind,
@@ -273,7 +270,14 @@ impl CourierState {
     /// Whether [`CourierState::miss`] would tell something: a quick look.
     #[must_use]
     pub fn is_overdue(&self, now: UnixMs, listening_since: UnixMs, rules: &RuleSet) -> bool {
-        self.presence.is_overdue(now, listening_since, rules)
+        self.overdue_at(listening_since, rules)
+            .is_some_and(|at| now >= at)
+    }
+
+    /// When [`CourierState::miss`] will have something to tell, if nothing is heard until then.
+    #[must_use]
+    pub fn overdue_at(&self, listening_since: UnixMs, rules: &RuleSet) -> Option<UnixMs> {
+        self.presence.overdue_at(listening_since, rules)
     }
 
     /// Judges a courier who was not heard of. Silence before `listening_since` does not count.

@@ -9,7 +9,7 @@
 //! of them was a spike, there and back in one step.
 
 use super::fence::{Fence, FenceIndex, Spot, flat_m};
-use super::zone::{Crossing, Vote, Zone, exit_margin_m, vote};
+use super::zone::{Crossing, Vote, Zone, exit_margin_m, is_vague, vote};
 use super::{Evidence, Recent, Sighting, Told};
 use crate::domain::event::EventType;
 use crate::domain::{GeofenceEvent, GeofenceId, Position, UnixMs};
@@ -96,7 +96,8 @@ pub(super) fn see(
     }
 }
 
-/// The way to the newest fix, if it goes through from outside.
+/// The way to the newest fix, if it goes through from outside. Of a way whose ends are vague nobody
+/// knows where it went.
 fn passing(
     fence: &Fence,
     spot: &Spot,
@@ -104,6 +105,13 @@ fn passing(
     from: Option<&Sighting>,
 ) -> Option<Passing> {
     let before = *from.filter(|_| fence.geofence.events.contains(&GeofenceEvent::Cross))?;
+    let size_m = fence.size_m();
+    if [&before, newest]
+        .iter()
+        .any(|end| is_vague(size_m, end.accuracy_m))
+    {
+        return None;
+    }
     let start = Spot::from(before.position);
     let through = fence.is_touched_by(&start, spot) && !fence.contains(&start);
     through.then_some(Passing {
@@ -119,6 +127,10 @@ fn meet(
     newest: &Sighting,
     passing: Option<Passing>,
 ) -> Option<FenceState> {
+    // The usual case, that it is only near, is the quick one.
+    if passing.is_none() && !fence.contains(spot) {
+        return None;
+    }
     let vote = vote_of(fence, spot, newest);
     if passing.is_none() && vote != Vote::Inside {
         return None;
@@ -137,9 +149,13 @@ fn meet(
 
 fn vote_of(fence: &Fence, spot: &Spot, sighting: &Sighting) -> Vote {
     let size_m = fence.size_m();
-    let accuracy_m = sighting.accuracy_m.map_or(0.0, f64::from);
-    let reach_m = exit_margin_m(size_m) + accuracy_m + 1.0;
-    vote(fence.border_m(spot, reach_m), size_m, sighting.accuracy_m)
+    let border_m = if fence.contains(spot) {
+        0.0
+    } else {
+        let accuracy_m = sighting.accuracy_m.map_or(0.0, f64::from);
+        fence.border_m(spot, exit_margin_m(size_m) + accuracy_m + 1.0)
+    };
+    vote(border_m, size_m, sighting.accuracy_m)
 }
 
 impl FenceState {

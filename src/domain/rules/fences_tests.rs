@@ -121,6 +121,20 @@ fn sparse_fixes_across_a_small_geofence_are_one_crossing() {
 }
 
 #[test]
+fn a_way_between_vague_fixes_is_no_crossing_and_a_long_one_is() {
+    let through =
+        |accuracy_m: f32| (0..6).map(move |i| (i * 30, 760.0 - 300.0 * i as f64, accuracy_m));
+    assert_eq!(kinds(&told(&index(50.0), through(90.0))), []);
+    // Five minutes between two fixes, as some apps send: four kilometres on either side.
+    let track = [12_000.0, 4_000.0, -4_000.0, -12_000.0];
+    let track = (0..).map(|i| i * 300).zip(track).map(|(s, m)| (s, m, 5.0));
+    assert_eq!(
+        kinds(&told(&index(50.0), track)),
+        [EventType::GeofenceCross]
+    );
+}
+
+#[test]
 fn a_jump_of_200_m_at_2_m_claimed_accuracy_is_nothing() {
     for (home, jump) in [(150.0, -50.0), (150.0, 0.0), (-150.0, 60.0)] {
         let mut track: Vec<_> = (0..40).map(|i| (i * 5, home, 2.0)).collect();

@@ -28,12 +28,12 @@ mod zone;
 
 pub use courier_state::{CourierState, Ground, PlannedStop, Seen};
 pub use evidence::{Evidence, FixEvidence, Told};
-pub use fence::{Fence, FenceError, FenceIndex, Spot};
+pub use fence::{CrossingEdges, Fence, FenceError, FenceIndex, Spot};
 pub use set::{RULES_VERSION, RuleSet, RuleSetError};
 pub use sighting::{Recent, Sighting};
 pub use state_bytes::StateError;
 pub use stops::Stop;
-pub use zone::{Crossing, Vote, Zone, exit_margin_m, vote};
+pub use zone::{Crossing, Vote, Zone, exit_margin_m, is_vague, vote};
 
 #[cfg(test)]
 mod fences_tests;

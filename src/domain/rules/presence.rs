@@ -34,14 +34,13 @@ impl Presence {
         self.offline = false;
     }
 
-    /// Whether silence has lasted too long at `now`, for somebody who listens since then.
-    pub(super) fn is_overdue(&self, now: UnixMs, listening_since: UnixMs, rules: &RuleSet) -> bool {
-        let since = self.silent_since.max(listening_since);
+    /// When silence will have lasted too long, if nothing is heard until then, for somebody who
+    /// listens since `listening_since`; `None` where it does not count or was told.
+    pub(super) fn overdue_at(&self, listening_since: UnixMs, rules: &RuleSet) -> Option<UnixMs> {
         let heard_ever = self.silent_since > UnixMs::default();
-        rules.offline_after_s > 0
-            && heard_ever
-            && !self.offline
-            && now.since(since) >= rules.offline_after_s.saturating_mul(1000)
+        let counts = rules.offline_after_s > 0 && heard_ever && !self.offline;
+        let since = self.silent_since.max(listening_since);
+        counts.then(|| since.plus_ms(rules.offline_after_s.saturating_mul(1000)))
     }
 
     /// Tells of a silence that has lasted too long.
@@ -53,12 +52,14 @@ impl Presence {
         recent: &Recent,
         told: &mut Vec<Told>,
     ) {
-        if !self.is_overdue(now, listening_since, rules) {
+        let Some(at) = self
+            .overdue_at(listening_since, rules)
+            .filter(|at| now >= *at)
+        else {
             return;
-        }
+        };
         self.offline = true;
         let since = self.silent_since.max(listening_since);
-        let at = since.plus_ms(rules.offline_after_s.saturating_mul(1000));
         let silent_s = now.since(since) / 1000;
         told.push(tell(
             EventType::CourierOffline,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the rules, in every event's evidence; raised whenever the same fixes may be judged
 /// otherwise.
-pub const RULES_VERSION: u32 = 1;
+pub const RULES_VERSION: u32 = 2;
 
 /// The numbers that rules judge by. As a file (TOML) for backtests; keys left out have defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

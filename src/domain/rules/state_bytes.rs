@@ -129,7 +129,7 @@ impl CourierState {
         Blob {
             recent: self.recent.iter().map(SightingBlob::from).collect(),
             stops: run.map_or(Vec::new(), |r| r.stops.iter().map(StopBlob::from).collect()),
-            sos_at_ms: self.sos_at.map(|at| at.0),
+            sos_at_ms: (self.sos_at > UnixMs(0)).then_some(self.sos_at.0),
             fences: self.fences.iter().map(FenceBlob::from).collect(),
             silent_since_ms: self.presence.silent_since.0,
             offline: self.presence.offline,
@@ -158,7 +158,7 @@ impl CourierState {
             },
             still: blob.still.as_ref().map(Stillness::try_from).transpose()?,
             fences: fences?,
-            sos_at: blob.sos_at_ms.map(UnixMs),
+            sos_at: UnixMs(blob.sos_at_ms.unwrap_or_default()),
             run: run_of(&blob)?,
         })
     }

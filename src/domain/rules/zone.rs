@@ -22,6 +22,12 @@ pub fn exit_margin_m(radius_m: f64) -> f64 {
     (radius_m * MARGIN_SHARE).max(LEAST_MARGIN_M)
 }
 
+/// Whether a fix is too vague to be found inside a zone that is about `radius_m` metres wide.
+#[must_use]
+pub fn is_vague(radius_m: f64, accuracy_m: Option<f32>) -> bool {
+    accuracy_m.is_some_and(|accuracy_m| f64::from(accuracy_m) > radius_m.max(VAGUE_ABOVE_M))
+}
+
 /// What one fix says about one zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vote {
@@ -37,10 +43,9 @@ pub enum Vote {
 /// `radius_m` metres wide.
 #[must_use]
 pub fn vote(border_m: f64, radius_m: f64, accuracy_m: Option<f32>) -> Vote {
-    let accuracy_m = accuracy_m.map_or(0.0, f64::from);
-    if border_m <= 0.0 && accuracy_m <= radius_m.max(VAGUE_ABOVE_M) {
+    if border_m <= 0.0 && !is_vague(radius_m, accuracy_m) {
         Vote::Inside
-    } else if border_m - accuracy_m > exit_margin_m(radius_m) {
+    } else if border_m - accuracy_m.map_or(0.0, f64::from) > exit_margin_m(radius_m) {
         Vote::Outside
     } else {
         Vote::Neither

@@ -2,21 +2,26 @@
 //! asked.
 //!
 //! Each geofence stands in every cell that comes within [`SLACK_M`] of it, at a resolution at which
-//! these are a few dozen at most. A place asks its own cell at each resolution in use.
+//! these are a few dozen at most, together with the box around it. A place asks its own cell at each
+//! resolution in use, and looks at those geofences only whose box it meets.
 
 use std::sync::Arc;
 
 use h3o::{CellIndex, LatLng, Resolution};
 use rustc_hash::FxHashMap;
 
+use super::extent::Extent;
 use super::{Fence, FenceError, Spot, flat_m};
+use crate::domain::geo::EARTH_RADIUS_M;
 use crate::domain::{Geofence, GeofenceId, Position};
 
 /// A geofence is found from places this near to it, metres. A way is asked for at steps of this
 /// length, each for what lies behind it, so that nothing that it touches is missed.
 const SLACK_M: f64 = 100.0;
 /// Longest way that is looked at, in steps.
-const MAX_STEPS: f64 = 30.0;
+const MAX_STEPS: f64 = 100.0;
+/// The way straight in degrees and the shortest one lie this far apart at least, metres.
+const BESIDE_M: f64 = 2.0;
 /// Finest resolution: cells of about 200 m edge length.
 const FINEST: Resolution = Resolution::Nine;
 /// A geofence is covered at the finest resolution whose edge length times this is at least its
@@ -31,7 +36,7 @@ const SPACING: f64 = 1.2;
 #[derive(Debug, Default)]
 pub struct FenceIndex {
     fences: FxHashMap<GeofenceId, Arc<Indexed>>,
-    pub(super) cells: FxHashMap<CellIndex, Vec<Arc<Indexed>>>,
+    pub(super) cells: FxHashMap<CellIndex, Vec<Placed>>,
     /// How many geofences are covered at each resolution.
     pub(super) in_use: [u32; 16],
 }
@@ -43,6 +48,13 @@ pub(super) struct Indexed {
     cells: Vec<CellIndex>,
 }
 
+/// A geofence in a cell.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    extent: Extent,
+    indexed: Arc<Indexed>,
+}
+
 impl FenceIndex {
     /// Adds a geofence, or replaces the one of the same id. One that cannot be judged by is not in
     /// the index afterwards.
@@ -50,13 +62,16 @@ impl FenceIndex {
         self.remove(&geofence.id);
         let fence = Fence::new(geofence)?;
         let (resolution, cells) = cover(&fence);
+        let extent = fence.extent();
         let indexed = Arc::new(Indexed {
             fence,
             resolution,
             cells,
         });
         for cell in &indexed.cells {
-            self.cells.entry(*cell).or_default().push(indexed.clone());
+            let indexed = indexed.clone();
+            let here = self.cells.entry(*cell).or_default();
+            here.push(Placed { extent, indexed });
         }
         self.in_use[usize::from(u8::from(resolution))] += 1;
         self.fences
@@ -71,7 +86,7 @@ impl FenceIndex {
         };
         for cell in &old.cells {
             if let Some(here) = self.cells.get_mut(cell) {
-                here.retain(|other| !Arc::ptr_eq(other, &old));
+                here.retain(|other| !Arc::ptr_eq(&other.indexed, &old));
                 if here.is_empty() {
                     self.cells.remove(cell);
                 }
@@ -107,6 +122,29 @@ impl FenceIndex {
 
     /// Every geofence that a place is in, and others near it.
     pub fn near(&self, at: Position) -> impl Iterator<Item = &Fence> {
+        self.in_cell_of(at, Extent::of_way(at, at, BESIDE_M))
+    }
+
+    /// Every geofence that the way from `from` to `to` touches or that `to` is in, and others near
+    /// them, some more than once. Of a way of more than [`MAX_STEPS`] steps only its end is asked.
+    pub fn near_way(&self, from: Option<Position>, to: Position) -> impl Iterator<Item = &Fence> {
+        let from = from.unwrap_or(to);
+        let way_m = flat_m(from, to);
+        let steps = (way_m / SLACK_M).ceil().max(1.0);
+        let (first, from) = if steps > MAX_STEPS {
+            (steps, to)
+        } else {
+            (1.0, from)
+        };
+        let steepest = from.lat().abs().max(to.lat().abs()).to_radians().tan();
+        let beside_m = BESIDE_M + way_m * way_m * steepest / (8.0 * EARTH_RADIUS_M);
+        let way = Extent::of_way(from, to, beside_m);
+        let shares = (first as u32..=steps as u32).map(move |step| f64::from(step) / steps);
+        shares.flat_map(move |share| self.in_cell_of(between(from, to, share), way))
+    }
+
+    /// The geofences in the cells of a place whose boxes meet `extent`.
+    fn in_cell_of(&self, at: Position, extent: Extent) -> impl Iterator<Item = &Fence> {
         let cell = self.cell_of(at);
         let asked = (0..=15_u8).zip(self.in_use).filter(|(_, count)| *count > 0);
         asked
@@ -115,17 +153,8 @@ impl FenceIndex {
                 self.cells.get(&cell?.parent(resolution)?)
             })
             .flatten()
-            .map(|indexed| &indexed.fence)
-    }
-
-    /// Every geofence that the way from `from` to `to` touches or that `to` is in, and others near
-    /// them, some more than once. Of a way of more than [`MAX_STEPS`] steps only its end is asked.
-    pub fn near_way(&self, from: Option<Position>, to: Position) -> impl Iterator<Item = &Fence> {
-        let from = from.unwrap_or(to);
-        let steps = (flat_m(from, to) / SLACK_M).ceil().max(1.0);
-        let first = if steps > MAX_STEPS { steps } else { 1.0 };
-        let shares = (first as u32..=steps as u32).map(move |step| f64::from(step) / steps);
-        shares.flat_map(move |share| self.near(between(from, to, share)))
+            .filter(move |placed| placed.extent.meets(&extent))
+            .map(|placed| &placed.indexed.fence)
     }
 
     /// The cell of a place at the finest resolution; `None` while there is no geofence.

@@ -3,7 +3,9 @@
 //! Circles are compared as chords between unit vectors: no poles, no antimeridian. Polygons are
 //! those of RFC 7946, straight lines in degrees; see [`polygon`].
 
+mod extent;
 mod index;
+mod outline;
 mod polygon;
 #[cfg(test)]
 mod tests;
@@ -11,7 +13,9 @@ mod tests;
 use std::sync::Arc;
 
 pub use index::FenceIndex;
+pub use outline::CrossingEdges;
 
+use self::extent::Extent;
 use self::polygon::Polygon;
 use crate::domain::geo::EARTH_RADIUS_M;
 use crate::domain::{Geofence, Position, Shape};
@@ -31,6 +35,12 @@ pub enum FenceError {
     /// It goes once around the earth.
     #[error("the polygon surrounds a pole or spans more than 360 degrees")]
     Wraps,
+    /// Its outline crosses itself, or a hole crosses the outline. Only [`Fence::check`] says so.
+    #[error(
+        "the polygon crosses itself: the edge from position {} of ring {} and the edge from \
+         position {} of ring {} (from 0)", .0.first.1, .0.first.0, .0.second.1, .0.second.0
+    )]
+    Crosses(CrossingEdges),
 }
 
 /// A place, prepared for many comparisons.
@@ -108,24 +118,43 @@ enum Area {
     Polygon(Box<Polygon>),
 }
 
-impl Fence {
-    /// Prepares a geofence.
-    pub fn new(geofence: Arc<Geofence>) -> Result<Self, FenceError> {
-        let area = match &geofence.shape {
+impl Area {
+    fn new(shape: &Shape) -> Result<Self, FenceError> {
+        match shape {
             Shape::Circle { center, radius_m } => {
                 if !(*radius_m > 0.0 && radius_m.is_finite()) {
                     return Err(FenceError::Radius);
                 }
                 let (center, radius_m) = (Spot::from(*center), *radius_m);
-                Area::Circle {
+                Ok(Self::Circle {
                     center,
                     radius_m,
                     chord2: chord2_of(radius_m),
-                }
+                })
             }
-            Shape::Polygon { rings } => Area::Polygon(Box::new(Polygon::new(rings)?)),
-        };
+            Shape::Polygon { rings } => Ok(Self::Polygon(Box::new(Polygon::new(rings)?))),
+        }
+    }
+}
+
+impl Fence {
+    /// Prepares a geofence.
+    pub fn new(geofence: Arc<Geofence>) -> Result<Self, FenceError> {
+        let area = Area::new(&geofence.shape)?;
         Ok(Self { geofence, area })
+    }
+
+    /// Refuses a shape that a geofence should not be made of, with the reason. Stricter than
+    /// [`Fence::new`], which judges by what is stored as well as it can: what is inside an outline
+    /// that crosses itself is hardly what its author meant.
+    pub fn check(shape: &Shape) -> Result<(), FenceError> {
+        // The two halves of a bow tie may cancel out: say first what is wrong with it.
+        if let Shape::Polygon { rings } = shape
+            && let Some(met) = outline::crossing(rings)
+        {
+            return Err(FenceError::Crosses(met));
+        }
+        Area::new(shape).map(drop)
     }
 
     /// Whether a place is inside; on the border of a circle counts as inside.
@@ -205,6 +234,16 @@ impl Fence {
                 center, radius_m, ..
             } => (*center, *radius_m),
             Area::Polygon(polygon) => polygon.bounds(),
+        }
+    }
+
+    /// The box around it.
+    fn extent(&self) -> Extent {
+        match &self.area {
+            Area::Circle {
+                center, radius_m, ..
+            } => Extent::around(center.position, *radius_m),
+            Area::Polygon(polygon) => Extent::of_degrees(polygon.edges_deg()),
         }
     }
 

@@ -18,11 +18,14 @@ const METERS_A_DEGREE: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0;
 const EDGES_A_BAND: usize = 6;
 /// Most bands.
 const MAX_BANDS: usize = 2_048;
+/// An edge stands in so many bands at most, on average: a polygon of tall teeth gets fewer bands
+/// rather than every edge in every band.
+const BANDS_AN_EDGE: f64 = 3.0;
 /// Where a metre in the east is more degrees than this times those in the north, near a pole,
 /// distances are taken for too small rather than for too large.
 const LEAST_COS: f64 = 0.01;
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Edge {
     /// From and to, degrees: (east, north).
     from: (f64, f64),
@@ -99,17 +102,32 @@ impl Polygon {
     }
 
     fn fill_bands(&mut self, all: &[Edge]) {
+        let height = (self.north - self.south).max(f64::MIN_POSITIVE);
+        let climbed: f64 = all.iter().map(|e| (e.to.1 - e.from.1).abs()).sum();
+        // An edge stands in one band more than it spans.
+        let most = BANDS_AN_EDGE * all.len() as f64 / (climbed / height).max(1.0);
         let count = (all.len() / EDGES_A_BAND).clamp(1, MAX_BANDS);
+        let count = count.min(most as usize).max(1);
         self.bands = vec![0; count + 1];
+        let spans = |polygon: &Self, e: &Edge| {
+            let (low, high) = (e.from.1.min(e.to.1), e.from.1.max(e.to.1));
+            polygon.band_of(low)..=polygon.band_of(high)
+        };
+        for edge in all {
+            for band in spans(self, edge) {
+                self.bands[band + 1] += 1;
+            }
+        }
         for band in 0..count {
-            let in_band = |e: &&Edge| {
-                let (low, high) = (e.from.1.min(e.to.1), e.from.1.max(e.to.1));
-                self.band_of(low) <= band && band <= self.band_of(high)
-            };
-            let these: Vec<Edge> = all.iter().filter(in_band).copied().collect();
-            self.edges.extend(these);
-            // Ten thousand edges in two thousand bands stay far below four thousand million.
-            self.bands[band + 1] = u32::try_from(self.edges.len()).unwrap_or(u32::MAX);
+            self.bands[band + 1] += self.bands[band];
+        }
+        let mut next = self.bands.clone();
+        self.edges = vec![Edge::default(); self.bands[count] as usize];
+        for edge in all {
+            for band in spans(self, edge) {
+                self.edges[next[band] as usize] = *edge;
+                next[band] += 1;
+            }
         }
     }
 
@@ -195,6 +213,11 @@ impl Polygon {
 
     pub(super) fn size_m(&self) -> f64 {
         self.size_m
+    }
+
+    /// South, west, north and east edge, degrees, longitudes unrolled.
+    pub(super) fn edges_deg(&self) -> [f64; 4] {
+        [self.south, self.west, self.north, self.east]
     }
 
     /// A circle around it.
