@@ -5,6 +5,9 @@
 //! that is missing there is looked up once in Postgres, rate-limited (`missing.rs`). A password is
 //! stored as argon2id and checked off the async threads (`password.rs`).
 
+mod audit;
+mod limits;
+mod link_log;
 mod missing;
 mod password;
 mod seal;
@@ -20,6 +23,9 @@ use crate::directory::{Device, Directory, Link, Role, Sync, TokenHash};
 use crate::domain::UnixMs;
 use missing::Missing;
 
+pub use audit::audit;
+pub use limits::Limits;
+pub use link_log::{LinkChannel, LinkLog};
 pub use password::{MAX_PASSWORD_LEN, MIN_PASSWORD_LEN, PasswordError, Passwords};
 pub use seal::Sealed;
 pub use secret::{Chance, IssuedSecret, SecretKind, csrf_token, hash_secret, issue, same_text};
@@ -40,6 +46,9 @@ pub enum AccessError {
     /// The link is past its end.
     #[error("this link has expired")]
     Gone,
+    /// A known caller who asks more often than the settings allow.
+    #[error("too many requests; wait {0} s")]
+    TooMany(u32),
 }
 
 /// By what a person or program was let in.
@@ -70,6 +79,8 @@ pub struct Access {
     clock: SharedClock,
     missing: Option<Missing>,
     admin: Option<AdminKey>,
+    limits: Limits,
+    link_log: LinkLog,
 }
 
 /// The bootstrap admin key, as hashes.
@@ -88,13 +99,20 @@ impl Access {
             clock,
             missing: None,
             admin: None,
+            limits: Limits::none(),
+            link_log: LinkLog::default(),
         })
     }
 
     /// Decides by the Directory that `sync` keeps; asks Postgres once for device tokens that are not
     /// in it. `admin_key` is the bootstrap key of the configuration.
     #[must_use]
-    pub fn over(sync: Sync, clock: SharedClock, admin_key: Option<&str>) -> Arc<Self> {
+    pub fn over(
+        sync: Sync,
+        clock: SharedClock,
+        admin_key: Option<&str>,
+        limits: Limits,
+    ) -> Arc<Self> {
         let admin = admin_key.map(|key| {
             let hash = hash_secret(key);
             AdminKey {
@@ -107,24 +125,50 @@ impl Access {
             clock: clock.clone(),
             missing: Some(Missing::new(sync, clock)),
             admin,
+            limits,
+            link_log: LinkLog::default(),
         })
     }
 
-    /// The device that holds `token`.
+    /// How often somebody may ask.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Where looks through tracking links are noted.
+    #[must_use]
+    pub fn link_log(&self) -> &LinkLog {
+        &self.link_log
+    }
+
+    /// The device that holds `token`; counts as one of its requests.
     ///
     /// # Errors
     /// [`AccessError::Unauthorized`] if nobody holds it; [`AccessError::Unavailable`] if that cannot
-    /// be found out, as Postgres is away.
+    /// be found out, as Postgres is away; [`AccessError::TooMany`].
     pub async fn device(&self, token: &str) -> Result<Arc<Device>, AccessError> {
         let hash = hash_secret(token);
-        if let Some(device) = self.directory.device(&hash) {
-            return Ok(device);
-        }
-        match &self.missing {
+        let device = match (self.directory.device(&hash), &self.missing) {
+            (Some(device), _) => device,
             // What does not look like one of ours cannot be in Postgres either.
-            Some(missing) if SecretKind::Device.is_form_of(token) => missing.device(hash).await,
-            _ => Err(AccessError::Unauthorized),
-        }
+            (None, Some(missing)) if SecretKind::Device.is_form_of(token) => {
+                missing.device(hash).await?
+            }
+            (None, _) => return Err(AccessError::Unauthorized),
+        };
+        self.limits
+            .device(device.id)
+            .map_err(AccessError::TooMany)?;
+        Ok(device)
+    }
+
+    /// Counts a request of `staff`.
+    ///
+    /// # Errors
+    /// [`AccessError::TooMany`].
+    pub fn count(&self, staff: &Staff) -> Result<(), AccessError> {
+        self.limits.staff(staff.by).map_err(AccessError::TooMany)
     }
 
     /// Who holds the API key `key`.

@@ -12,6 +12,8 @@ const PER_NAME_AND_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("not 0");
 /// Tries from one address, whatever the name (many people may share one).
 const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(60).expect("not 0");
 const PER_ADDRESS_AND_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not 0");
+/// No user has a longer name, bytes: longer ones are counted together.
+const MAX_NAME: usize = 64;
 /// Above this many keys, those at rest are forgotten.
 const FORGET_ABOVE: usize = 10_000;
 
@@ -48,6 +50,7 @@ impl SignInLimits {
         let seconds = |wait: std::time::Duration| u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
         let by_address = self.by_address.check_key(&address);
         by_address.map_err(|not_until| seconds(not_until.wait_time_from(now)))?;
+        let name = if name.len() <= MAX_NAME { name } else { "" };
         let by_name = self.by_name.check_key(&(address, name.into()));
         by_name.map_err(|not_until| seconds(not_until.wait_time_from(now)))
     }

@@ -282,6 +282,11 @@ impl Directory {
         self.watched.watch(courier, until, now);
     }
 
+    /// Who is watched in this process and in others.
+    pub(super) fn watched(&self) -> &super::watched::Watched {
+        &self.watched
+    }
+
     /// Whether somebody watches `courier`.
     #[must_use]
     pub fn is_watched(&self, courier: &CourierId, now: UnixMs) -> bool {

@@ -7,6 +7,7 @@
 //!   above it are looked at after every notification, every [`LOOK_EVERY`], and after every lost
 //!   connection; only a Directory that has been away for longer than changes are kept is read anew.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use anyhow::Context;
 use futures_util::TryStreamExt;
 use metrics::{counter, gauge};
 use rustc_hash::FxHashSet;
-use sqlx::postgres::{PgListener, PgRow};
+use sqlx::postgres::{PgListener, PgNotification, PgRow};
 use sqlx::{FromRow, PgPool, Row};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -28,9 +29,15 @@ use crate::domain::{Courier, CourierId, Delivery, DeliveryId, Geofence, Geofence
 use crate::telemetry::metrics::{DIRECTORY_ENTRIES, DIRECTORY_RESYNCS};
 
 const CHANNEL: &str = "waylog_directory";
-/// Looks at the table of changes also without a notification: it costs one indexed query, finds a
-/// connection that died in silence, and what a lost notification would have told.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Who is watched, between processes: until when (Unix ms), then couriers, with spaces.
+const WATCHED: &str = "waylog_watched";
+/// How often what other processes have not heard is told.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+/// Most bytes of one notification; Postgres takes 8,000.
+const NOTIFICATION_LEN: usize = 7_500;
+/// Looks at the table of changes also without a notification: it costs one indexed query, and what a
+/// lost notification would have told (a revoked key, a revoked link) is in force a second later.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A database that has not answered a small query by then is taken to be away.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries to reach a database that is away.
@@ -160,6 +167,14 @@ impl Sync {
         self
     }
 
+    /// Tells other processes who is watched here, and hears what they tell. To be said before it
+    /// runs.
+    #[must_use]
+    pub fn sharing_watched(self) -> Self {
+        self.inner.directory.watched().share();
+        self
+    }
+
     /// The Directory that is kept.
     #[must_use]
     pub fn directory(&self) -> &Arc<Directory> {
@@ -218,6 +233,7 @@ impl Sync {
         tokio::select! {
             () = stop.cancelled() => {}
             () = following => {}
+            () = self.tell_watched() => {}
             () = self.housekeeping() => {}
         }
         self.write_snapshot().await;
@@ -266,19 +282,75 @@ impl Sync {
 
     async fn follow(&self) -> sqlx::Result<std::convert::Infallible> {
         let mut listener = in_time(PgListener::connect_with(&self.inner.pool)).await?;
-        in_time(listener.listen(CHANNEL)).await?;
+        in_time(listener.listen_all([CHANNEL, WATCHED])).await?;
+        let mut changed = true;
         loop {
-            self.look().await?;
+            if changed {
+                self.look().await?;
+            }
             if !self.inner.fresh.swap(true, Ordering::Relaxed) {
                 tracing::info!("the directory follows Postgres");
             }
-            match tokio::time::timeout(LOOK_EVERY, listener.try_recv()).await {
-                Ok(Ok(Some(_))) => while listener.next_buffered().is_some() {},
+            changed = match tokio::time::timeout(LOOK_EVERY, listener.try_recv()).await {
+                Ok(Ok(Some(first))) => {
+                    let mut changed = self.hear(&first);
+                    while let Some(next) = listener.next_buffered() {
+                        changed |= self.hear(&next);
+                    }
+                    changed
+                }
                 Ok(Ok(None)) => return Err(sqlx::Error::PoolClosed),
                 Ok(Err(error)) => return Err(error),
-                Err(_) => {}
+                Err(_) => true,
+            };
+        }
+    }
+
+    /// Takes a notification; answers whether it is of a change to the tables.
+    fn hear(&self, notification: &PgNotification) -> bool {
+        if notification.channel() != WATCHED {
+            return true;
+        }
+        let mut words = notification.payload().split(' ');
+        let until = words.next().and_then(|word| word.parse().ok());
+        let until = UnixMs(until.unwrap_or_default());
+        let now = UnixMs(self.inner.clock.now_ms());
+        for courier in words.filter_map(|word| CourierId::try_from(word).ok()) {
+            self.inner.directory.watched().hear(courier, until, now);
+        }
+        false
+    }
+
+    /// Tells other processes who is watched here. One that does not get through is told again soon,
+    /// as long as somebody watches.
+    async fn tell_watched(&self) {
+        loop {
+            tokio::time::sleep(TELL_EVERY).await;
+            let mut by_end: BTreeMap<UnixMs, Vec<CourierId>> = BTreeMap::new();
+            for (courier, until) in self.inner.directory.watched().take_unheard() {
+                by_end.entry(until).or_default().push(courier);
+            }
+            for (until, couriers) in by_end {
+                if let Err(error) = self.tell(until, &couriers).await {
+                    tracing::debug!(%error, "others do not hear who is watched");
+                }
             }
         }
+    }
+
+    async fn tell(&self, until: UnixMs, couriers: &[CourierId]) -> sqlx::Result<()> {
+        let mut payload = until.0.to_string();
+        for (n, courier) in couriers.iter().enumerate() {
+            payload.push(' ');
+            payload.push_str(courier.as_str());
+            if payload.len() > NOTIFICATION_LEN || n + 1 == couriers.len() {
+                let notify = sqlx::query("select pg_notify($1, $2)");
+                let notify = notify.bind(WATCHED).bind(&payload);
+                in_time(notify.execute(&self.inner.pool)).await?;
+                payload = until.0.to_string();
+            }
+        }
+        Ok(())
     }
 
     /// Applies what has changed since the last look, or everything.

@@ -316,3 +316,38 @@ fn a_completed_delivery_leaves_the_run_and_a_changed_sequence_moves_it() {
     assert!(changes.try_recv().is_err(), "what is as it was is not told");
     assert!(SystemClock.now_ms() > 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_tell_each_other_who_is_watched() {
+    let database = TestDatabase::create().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (here, watching) = sync(&database, folder.path());
+    let (there, taking) = sync(&database, folder.path());
+    let stop = CancellationToken::new();
+    let tasks = [here, there].map(|s| tokio::spawn(s.sharing_watched().run(stop.clone())));
+    let now = UnixMs(SystemClock.now_ms());
+    // More than one notification holds.
+    let couriers: Vec<CourierId> = (0..400)
+        .map(|n| CourierId::try_from(format!("courier-of-a-long-name-{n}")).expect("an id"))
+        .collect();
+    let told = async {
+        while !couriers
+            .iter()
+            .all(|courier| taking.is_watched(courier, now))
+        {
+            // Said again and again while somebody watches.
+            for courier in &couriers {
+                watching.watch(courier.clone(), now.plus_ms(60_000), now);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("it is told");
+    stop.cancel();
+    for task in tasks {
+        task.await.expect("no panic").expect("a clean end");
+    }
+    database.drop_database().await;
+}

@@ -1,7 +1,9 @@
 //! Who is being watched right now: phones of watched couriers are advised to send more often, and
 //! dispatchers see how many look through a link.
+//!
+//! Where roles run in processes of their own, what one says is told to the others ([`Watched::share`]).
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
@@ -12,13 +14,35 @@ use crate::domain::{CourierId, UnixMs};
 pub(super) struct Watched {
     until: RwLock<FxHashMap<CourierId, UnixMs>>,
     viewers: RwLock<FxHashMap<Uuid, u32>>,
+    /// What was said here and other processes have not heard; `None` where there are none.
+    unheard: Mutex<Option<FxHashMap<CourierId, UnixMs>>>,
 }
 
 /// Entries that have run out are dropped when there are more than this.
 const SWEEP_ABOVE: usize = 1024;
 
 impl Watched {
+    /// From now on what is said here is kept for other processes.
+    pub(super) fn share(&self) {
+        self.unheard.lock().get_or_insert_default();
+    }
+
+    /// What other processes have not heard.
+    pub(super) fn take_unheard(&self) -> FxHashMap<CourierId, UnixMs> {
+        let mut unheard = self.unheard.lock();
+        unheard.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Somebody in this process watches `courier`.
     pub(super) fn watch(&self, courier: CourierId, until: UnixMs, now: UnixMs) {
+        if let Some(unheard) = &mut *self.unheard.lock() {
+            unheard.insert(courier.clone(), until);
+        }
+        self.hear(courier, until, now);
+    }
+
+    /// Somebody watches `courier`, here or elsewhere.
+    pub(super) fn hear(&self, courier: CourierId, until: UnixMs, now: UnixMs) {
         let mut map = self.until.write();
         if map.len() > SWEEP_ABOVE {
             map.retain(|_, until| *until > now);
