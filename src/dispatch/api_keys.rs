@@ -12,12 +12,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Dispatch;
-use super::idempotency::Creating;
 use super::write::Created;
 use crate::access::SecretKind;
 use crate::directory::{Role, Table};
 use crate::domain::UnixMs;
-use crate::http::{ApiPath, ApiQuery, AsAdmin, Page, PageQuery, Problem, Text};
+use crate::http::{ApiPath, ApiQuery, AsAdmin, Creating, Page, PageQuery, Problem, Text};
 
 /// A key as it is asked for.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -11,13 +11,12 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Dispatch;
-use super::idempotency::Creating;
 use super::write::Created;
 use crate::directory::Table;
 use crate::domain::{CourierId, UnixMs, Vehicle};
 use crate::http::{
-    ApiJson, ApiPath, ApiQuery, AsAnalyst, AsDispatcher, IfMatch, Page, PageQuery, Problem, Text,
-    etag,
+    ApiJson, ApiPath, ApiQuery, AsAnalyst, AsDispatcher, Creating, IfMatch, Page, PageQuery,
+    Problem, Text, etag,
 };
 
 /// Most tags of a courier or a delivery.

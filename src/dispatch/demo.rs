@@ -98,6 +98,7 @@ pub(super) async fn put(
         .bind(&body.tracking_url)
         .execute(change.sql())
         .await?;
+    change.audit("demo.set", "", json!({})).await?;
     change.commit().await?;
     dispatch.inner.demo.set(true);
     Ok(Json(body))

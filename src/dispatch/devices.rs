@@ -12,13 +12,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Dispatch;
-use super::idempotency::Creating;
 use super::onboarding::{self, Onboarding};
 use super::write::{Change, Created};
 use crate::access::{IssuedSecret, SecretKind};
 use crate::directory::Table;
 use crate::domain::{CourierId, SpeedUnit, UnixMs};
-use crate::http::{ApiPath, AsDispatcher, Page, Problem, Text};
+use crate::http::{ApiPath, ApiQuery, AsDispatcher, Creating, Page, PageQuery, Problem, Text};
 
 /// Most phones of one courier that are not revoked.
 const MAX_DEVICES: i64 = 50;
@@ -65,20 +64,26 @@ struct Row {
     created_at: OffsetDateTime,
 }
 
-/// List a courier's phones.
+/// List a courier's phones, oldest first.
 #[utoipa::path(get, path = "/v1/couriers/{id}/devices", tag = "couriers",
-    params(("id" = String, Path)),
+    params(("id" = String, Path), PageQuery),
     responses((status = 200, body = Page<DeviceView>), (status = 404, body = Problem)),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn list(
     State(dispatch): State<Dispatch>,
     _: AsDispatcher,
     ApiPath(courier): ApiPath<CourierId>,
+    ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Json<Page<DeviceView>>, Problem> {
+    // Numbers grow with time.
     const LIST: &str = "select id, label, speed_unit, token_prefix, created_at \
-         from dispatch.device where courier_id = $1 and revoked_at is null order by created_at, id";
+         from dispatch.device where courier_id = $1 and revoked_at is null \
+          and ($2::uuid is null or id > $2) order by id limit $3";
+    let limit = query.limit()?;
     let rows: Vec<Row> = sqlx::query_as(LIST)
         .bind(courier.as_str())
+        .bind(query.after::<Uuid>()?)
+        .bind(i64::from(limit) + 1)
         .fetch_all(dispatch.pool())
         .await?;
     if rows.is_empty() {
@@ -91,10 +96,10 @@ pub(super) async fn list(
         prefix: row.token_prefix,
         created_at: UnixMs::from_datetime(row.created_at),
     };
-    Ok(Json(Page {
-        items: rows.into_iter().map(view).collect(),
-        next_cursor: None,
-    }))
+    let items = rows.into_iter().map(view).collect();
+    Ok(Json(Page::of(items, limit, |device: &DeviceView| {
+        device.id
+    })))
 }
 
 /// 404 unless there is this courier, who is locked against deletion from here on.

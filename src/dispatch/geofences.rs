@@ -12,18 +12,15 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Dispatch;
-use super::idempotency::Creating;
 use super::write::Created;
 use crate::directory::Table;
-use crate::domain::geofence::ShapeJson;
+use crate::domain::geofence::{self, ShapeJson};
+use crate::domain::rules::Fence;
 use crate::domain::{GeofenceEvent, GeofenceId, Shape, UnixMs};
 use crate::http::{
-    ApiJson, ApiPath, ApiQuery, AsAnalyst, AsDispatcher, IfMatch, Page, PageQuery, Problem, Text,
-    etag,
+    ApiJson, ApiPath, ApiQuery, AsAnalyst, AsDispatcher, Creating, IfMatch, Page, PageQuery,
+    Problem, Text, etag,
 };
-
-/// Longest dwelling that can be waited for, seconds: a week.
-const MAX_DWELL_S: u32 = 7 * 24 * 60 * 60;
 
 /// A geofence as it is given: `circle` or `polygon`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -93,31 +90,10 @@ async fn write(
         circle: body.circle,
         polygon: body.polygon,
     });
-    let shape = shape.map_err(|error| Problem::invalid(error.to_string()))?;
-    let events = body
-        .events
-        .unwrap_or_else(|| vec![GeofenceEvent::Enter, GeofenceEvent::Exit]);
-    if events.is_empty() {
-        return Err(Problem::invalid(
-            "events must name at least one of enter, exit, dwell, cross",
-        ));
-    }
-    if events.contains(&GeofenceEvent::Dwell) && body.dwell_s.is_none() {
-        return Err(Problem::invalid(
-            "dwell_s is missing: how long counts as dwelling?",
-        ));
-    }
-    if body
-        .dwell_s
-        .is_some_and(|dwell| !(1..=MAX_DWELL_S).contains(&dwell))
-    {
-        return Err(Problem::invalid(format!(
-            "dwell_s must be between 1 and {MAX_DWELL_S}"
-        )));
-    }
-    let mut words: Vec<&str> = events.into_iter().map(GeofenceEvent::as_str).collect();
-    words.sort_unstable();
-    words.dedup();
+    let shape = checked(shape.map_err(|error| Problem::invalid(error.to_string()))?).await?;
+    let events = geofence::events_of(body.events, body.dwell_s);
+    let events = events.map_err(|error| Problem::invalid(error.to_string()))?;
+    let words: Vec<&str> = events.into_iter().map(GeofenceEvent::as_str).collect();
     let row: Row = sqlx::query_as(statement)
         .bind(id.as_str())
         .bind(body.name.into_string())
@@ -127,6 +103,19 @@ async fn write(
         .fetch_one(sql)
         .await?;
     Ok(row.into())
+}
+
+/// Refuses what couriers cannot be judged by. Aside, since an outline may have many corners.
+async fn checked(shape: Shape) -> Result<Shape, Problem> {
+    let checked = tokio::task::spawn_blocking(move || Fence::check(&shape).map(|()| shape)).await;
+    match checked {
+        Ok(Ok(shape)) => Ok(shape),
+        Ok(Err(error)) => Err(Problem::invalid(error.to_string())),
+        Err(error) => {
+            tracing::error!(%error, "the check of a geofence ended");
+            Err(Problem::invalid("the shape cannot be judged by"))
+        }
+    }
 }
 
 /// List geofences, by id.

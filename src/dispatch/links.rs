@@ -12,12 +12,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Dispatch;
-use super::idempotency::Creating;
 use super::write::{Change, Created};
 use crate::access::SecretKind;
 use crate::directory::Table;
 use crate::domain::{DeliveryId, UnixMs};
-use crate::http::{ApiPath, AsDispatcher, Page, Problem};
+use crate::http::{ApiPath, ApiQuery, AsDispatcher, Creating, Page, PageQuery, Problem};
 
 /// A link ends at the latest this long after the delivery's window, milliseconds.
 const AFTER_WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
@@ -163,19 +162,22 @@ pub(super) async fn touch_all(change: &mut Change, delivery: &DeliveryId) -> Res
     Ok(())
 }
 
-/// List a delivery's links that are not revoked.
+/// List a delivery's links that are not revoked, oldest first.
 #[utoipa::path(get, path = "/v1/deliveries/{id}/links", tag = "deliveries",
-    params(("id" = String, Path)),
+    params(("id" = String, Path), PageQuery),
     responses((status = 200, body = Page<LinkView>), (status = 404, body = Problem)),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn list(
     State(dispatch): State<Dispatch>,
     _: AsDispatcher,
     ApiPath(delivery): ApiPath<DeliveryId>,
+    ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Json<Page<LinkView>>, Problem> {
     const EXISTS: &str = "select exists (select from dispatch.delivery where id = $1)";
     const LIST: &str = "select id, token_prefix, created_at, expires_at from dispatch.tracking_link \
-                        where delivery_id = $1 and revoked_at is null order by created_at, id";
+                        where delivery_id = $1 and revoked_at is null \
+                          and ($2::uuid is null or id > $2) order by id limit $3";
+    let limit = query.limit()?;
     let id = delivery.as_str();
     let exists: bool = sqlx::query_scalar(EXISTS)
         .bind(id)
@@ -184,8 +186,11 @@ pub(super) async fn list(
     if !exists {
         return Err(Problem::not_found("this delivery"));
     }
+    // Numbers grow with time.
     let rows: Vec<Row> = sqlx::query_as(LIST)
         .bind(id)
+        .bind(query.after::<Uuid>()?)
+        .bind(i64::from(limit) + 1)
         .fetch_all(dispatch.pool())
         .await?;
     let view = |row: Row| LinkView {
@@ -195,10 +200,8 @@ pub(super) async fn list(
         created_at: UnixMs::from_datetime(row.created_at),
         expires_at: UnixMs::from_datetime(row.expires_at),
     };
-    Ok(Json(Page {
-        items: rows.into_iter().map(view).collect(),
-        next_cursor: None,
-    }))
+    let items = rows.into_iter().map(view).collect();
+    Ok(Json(Page::of(items, limit, |link: &LinkView| link.id)))
 }
 
 /// Make a tracking link. Its token is shown this once.

@@ -12,7 +12,7 @@ use super::deliveries::body::{DeliveryView, Row};
 use super::deliveries::steps::{self, StatusBody};
 use super::deliveries::store;
 use crate::directory::Table;
-use crate::domain::DeliveryId;
+use crate::domain::{DeliveryId, UnixMs};
 use crate::http::{ApiJson, ApiPath, AsDevice, Problem};
 
 /// Most stops that a phone is shown.
@@ -94,33 +94,44 @@ pub(super) async fn status(
 }
 
 /// On or off duty.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DutyBody {
     on_duty: bool,
+    /// When it began, if not now: a phone tells it that was out of reach. Kept in the audit log.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<UnixMs>,
 }
 
-/// Go on or off duty. Off duty, positions are not stored.
+/// What is so from now on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DutyView {
+    on_duty: bool,
+}
+
+/// Go on or off duty. Off duty, positions are not stored: a phone that was out of reach sends what it
+/// recorded on duty first.
 #[utoipa::path(post, path = "/v1/me/duty", tag = "courier", request_body = DutyBody,
-    responses((status = 200, body = DutyBody), (status = 401, body = Problem)),
+    responses((status = 200, body = DutyView), (status = 401, body = Problem)),
     security(("device" = [])))]
 pub(super) async fn duty(
     State(dispatch): State<Dispatch>,
     AsDevice(device): AsDevice,
     ApiJson(body): ApiJson<DutyBody>,
-) -> Result<Json<DutyBody>, Problem> {
+) -> Result<Json<DutyView>, Problem> {
     const DUTY: &str = "update dispatch.courier \
             set on_duty = $2, version = version + 1, updated_at = now() \
           where id = $1 and on_duty <> $2";
     let courier = device.courier_id.as_str();
+    let on_duty = body.on_duty;
     let mut change = dispatch.change_by(courier.to_owned(), "courier").await?;
-    let update = sqlx::query(DUTY).bind(courier).bind(body.on_duty);
+    let update = sqlx::query(DUTY).bind(courier).bind(on_duty);
     if update.execute(change.sql()).await?.rows_affected() > 0 {
-        change
-            .audit("courier.duty", courier, json!({"on_duty": body.on_duty}))
-            .await?;
+        let now = dispatch.now();
+        let detail = json!({"on_duty": on_duty, "at": body.at.unwrap_or(now).min(now)});
+        change.audit("courier.duty", courier, detail).await?;
         change.touch(Table::Courier, courier);
         change.commit().await?;
     }
-    Ok(Json(body))
+    Ok(Json(DutyView { on_duty }))
 }

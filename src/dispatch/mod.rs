@@ -14,14 +14,20 @@ mod couriers;
 mod deliveries;
 mod demo;
 mod devices;
+mod erasure;
+mod geocoder;
 mod geofences;
-mod idempotency;
+mod import;
+mod join_sheet;
+mod link_accesses;
 mod links;
 mod me;
 mod onboarding;
 mod retention;
 mod run;
+mod session_list;
 mod sessions;
+mod subject_access;
 mod users;
 mod write;
 
@@ -30,15 +36,18 @@ use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::{Access, Chance, Passwords, SignInLimits};
 use crate::clock::SharedClock;
+use crate::config::{Config, GeocoderConfig, RetentionConfig};
 use crate::directory::{Directory, Sync};
 use crate::domain::UnixMs;
 use crate::http::DemoFlag;
+use geocoder::Geocoder;
 
 /// Between two rounds of what time brings.
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
@@ -59,11 +68,40 @@ struct Inner {
     sign_in: SignInLimits,
     public_url: Arc<str>,
     demo: DemoFlag,
+    settings: Settings,
+    geocoder: Geocoder,
+    exports: Arc<Semaphore>,
+}
+
+/// What of the configuration concerns the slice.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long what is kept.
+    pub retention: RetentionConfig,
+    /// Who turns addresses into places.
+    pub geocoder: GeocoderConfig,
+    /// How long the log keeps a record, milliseconds.
+    pub log_kept_ms: i64,
+}
+
+impl Settings {
+    /// As the configuration says.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let hours = i64::try_from(config.stream.embedded.retention_hours).unwrap_or(i64::MAX);
+        Self {
+            retention: config.retention,
+            geocoder: config.geocoder.clone(),
+            log_kept_ms: hours.saturating_mul(3_600_000),
+        }
+    }
 }
 
 impl Dispatch {
     /// Works on the database of `pool`, whose Directory `sync` keeps; links begin with `public_url`.
-    #[must_use]
+    ///
+    /// # Errors
+    /// The client for the geocoder cannot be made.
     pub fn new(
         pool: PgPool,
         sync: Sync,
@@ -71,10 +109,12 @@ impl Dispatch {
         clock: SharedClock,
         chance: Chance,
         public_url: Arc<str>,
-    ) -> Self {
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
         let passwords = Passwords::new(chance.clone());
         let sign_in = SignInLimits::default();
         let demo = DemoFlag::default();
+        let geocoder = Geocoder::new(&settings.geocoder)?;
         let inner = Inner {
             pool,
             sync,
@@ -85,17 +125,25 @@ impl Dispatch {
             sign_in,
             public_url,
             demo,
+            settings,
+            geocoder,
+            exports: Arc::new(Semaphore::new(subject_access::AT_ONCE)),
         };
-        Self {
+        Ok(Self {
             inner: Arc::new(inner),
-        }
+        })
     }
 
     /// All routes of the slice.
     pub fn routes(&self) -> OpenApiRouter {
         let bulk = OpenApiRouter::new().routes(routes!(deliveries::bulk::create));
+        let import = OpenApiRouter::new().routes(routes!(import::couriers));
         OpenApiRouter::new()
             .merge(bulk.layer(DefaultBodyLimit::max(deliveries::bulk::MAX_BODY)))
+            .merge(import.layer(DefaultBodyLimit::max(import::MAX_BODY)))
+            .routes(routes!(subject_access::courier, erasure::courier))
+            .routes(routes!(erasure::delivery))
+            .routes(routes!(link_accesses::list))
             .routes(routes!(users::list, users::create))
             .routes(routes!(users::patch, users::delete))
             .routes(routes!(audit::list))
@@ -110,6 +158,7 @@ impl Dispatch {
             .routes(routes!(devices::list, devices::create))
             .routes(routes!(devices::delete))
             .routes(routes!(onboarding::create_join_code))
+            .routes(routes!(join_sheet::create))
             .routes(routes!(onboarding::join))
             .routes(routes!(
                 deliveries::routes::list,
@@ -133,6 +182,8 @@ impl Dispatch {
             .routes(routes!(me::duty))
             .routes(routes!(sessions::sign_in, sessions::sign_out))
             .routes(routes!(sessions::me))
+            .routes(routes!(session_list::list))
+            .routes(routes!(session_list::delete))
             .routes(routes!(sessions::create_sign_in_code))
             .routes(routes!(demo::go))
             .routes(routes!(demo::read, demo::put, demo::delete))
@@ -167,12 +218,18 @@ impl Dispatch {
 
     async fn upkeep(&self) -> sqlx::Result<()> {
         self.look_for_demo().await?;
-        retention::sweep(self.pool(), self.now().to_datetime()).await?;
+        let now = self.now().to_datetime();
+        let retention = &self.inner.settings.retention;
+        retention::sweep(self.pool(), retention, now).await?;
         Ok(())
     }
 
     fn pool(&self) -> &PgPool {
         &self.inner.pool
+    }
+
+    fn geocoder(&self) -> &Geocoder {
+        &self.inner.geocoder
     }
 
     fn directory(&self) -> &Directory {

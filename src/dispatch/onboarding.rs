@@ -15,11 +15,10 @@ use uuid::Uuid;
 
 use super::Dispatch;
 use super::devices::{self, must_exist};
-use super::idempotency::Creating;
 use super::write::{Change, Created};
 use crate::access::{AccessError, IssuedSecret, SecretKind, hash_secret};
 use crate::domain::{CourierId, SpeedUnit, UnixMs};
-use crate::http::{ApiJson, ApiPath, AsDispatcher, ClientAddr, Problem, Text};
+use crate::http::{ApiJson, ApiPath, AsDispatcher, ClientAddr, Creating, Problem, Text};
 
 /// How long a code to join or to sign in is good, milliseconds.
 pub(super) const CODE_VALID_MS: i64 = 15 * 60 * 1000;
@@ -56,11 +55,7 @@ fn links_of(
     courier: &CourierId,
     token: &str,
 ) -> BTreeMap<&'static str, String> {
-    // The app's own defaults, 300 s and 75 m, are far too coarse to follow a delivery.
-    let osmand = format!(
-        "{}?id={token}&interval=5&distance=10&angle=30&accuracy=high&heartbeat=60&buffer=true",
-        dispatch.url("/osmand")
-    );
+    let osmand = format!("{}?id={token}&{TRACCAR}", dispatch.url("/osmand"));
     BTreeMap::from([
         ("native", dispatch.url("/v1/positions")),
         ("osmand", osmand),
@@ -70,6 +65,18 @@ fn links_of(
 
 fn join_url(dispatch: &Dispatch, code: &IssuedSecret) -> String {
     dispatch.url(&format!("/join/{}", code.secret))
+}
+
+/// How Traccar Client is to send: its own defaults, 300 s and 75 m, are far too coarse to follow a
+/// delivery.
+const TRACCAR: &str = "interval=5&distance=10&angle=30&accuracy=high&heartbeat=60&buffer=true";
+
+/// A link that Traccar Client takes where it is opened on the phone itself; what it scans is the
+/// server's address with the same pairs.
+fn traccar(dispatch: &Dispatch, token: &str) -> String {
+    let server = dispatch.url("/osmand");
+    let server: String = form_urlencoded::byte_serialize(server.as_bytes()).collect();
+    format!("org.traccar.client://config?url={server}&id={token}&{TRACCAR}")
 }
 
 /// A configuration that OwnTracks takes as a link.
@@ -138,6 +145,17 @@ pub(super) struct JoinCode {
     expires_at: UnixMs,
 }
 
+/// A new code, as its answer shows it.
+pub(super) fn join_code_of(dispatch: &Dispatch, code: IssuedSecret) -> JoinCode {
+    let url = join_url(dispatch, &code);
+    JoinCode {
+        qr: picture(&url),
+        expires_at: dispatch.now().plus_ms(CODE_VALID_MS),
+        url,
+        code: code.secret,
+    }
+}
+
 /// Nothing needs to be said.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -163,13 +181,7 @@ pub(super) async fn create_join_code(
     change
         .audit("join_code.create", courier.as_str(), json!({}))
         .await?;
-    let url = join_url(&dispatch, &code);
-    let body = JoinCode {
-        qr: picture(&url),
-        expires_at: dispatch.now().plus_ms(CODE_VALID_MS),
-        url,
-        code: code.secret,
-    };
+    let body = join_code_of(&dispatch, code);
     let location = format!("/v1/couriers/{courier}/join-codes");
     change
         .created(Created {
@@ -196,7 +208,8 @@ pub(super) struct Joined {
     device_id: Uuid,
     /// The device token; shown this once.
     token: String,
-    /// `native`, `osmand`, `owntracks`.
+    /// `native`, `osmand`, and what opens and configures an app on this very phone: `owntracks`,
+    /// `traccar`.
     links: BTreeMap<&'static str, String>,
 }
 
@@ -237,7 +250,8 @@ pub(super) async fn join(
             .bind(courier.as_str())
             .fetch_one(change.sql())
             .await?;
-    let links = links_of(&dispatch, &courier, &token.secret);
+    let mut links = links_of(&dispatch, &courier, &token.secret);
+    links.insert("traccar", traccar(&dispatch, &token.secret));
     let location = format!("/v1/couriers/{courier}/devices/{id}");
     let body = Joined {
         courier_id: courier.to_string(),

@@ -12,14 +12,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Dispatch;
-use super::idempotency::Creating;
 use super::onboarding::{CODE_VALID_MS, Nothing, too_often};
 use super::write::Created;
 use crate::access::{AccessError, LetInBy, PasswordError, SecretKind, csrf_token, hash_secret};
 use crate::directory::{Role, Table, TokenHash};
 use crate::domain::UnixMs;
 use crate::http::{
-    ApiJson, AsAdmin, AsAnalyst, ClientAddr, Problem, SESSION_COOKIE, session_cookie,
+    ApiJson, AsAdmin, AsAnalyst, ClientAddr, Creating, Problem, SESSION_COOKIE, session_cookie,
 };
 
 /// How long a browser stays signed in, milliseconds: a week.
@@ -241,12 +240,10 @@ pub(super) async fn sign_out(
     Ok(response)
 }
 
-async fn end(sql: &mut PgConnection, id: Uuid) -> Result<(), Problem> {
-    sqlx::query("delete from dispatch.session where id = $1")
-        .bind(id)
-        .execute(sql)
-        .await?;
-    Ok(())
+/// Ends a session; answers whether there was one.
+pub(super) async fn end(sql: &mut PgConnection, id: Uuid) -> Result<bool, Problem> {
+    let ended = sqlx::query("delete from dispatch.session where id = $1").bind(id);
+    Ok(ended.execute(sql).await?.rows_affected() > 0)
 }
 
 /// Who am I?

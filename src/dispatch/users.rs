@@ -12,13 +12,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Dispatch;
-use super::idempotency::Creating;
 use super::write::{Change, Created};
 use crate::access::PasswordError;
 use crate::directory::{Role, Table};
 use crate::domain::UnixMs;
 use crate::http::{
-    ApiJson, ApiPath, ApiQuery, AsAdmin, IfMatch, Page, PageQuery, Problem, Text, etag,
+    ApiJson, ApiPath, ApiQuery, AsAdmin, Creating, IfMatch, Page, PageQuery, Problem, Text, etag,
 };
 
 /// A user as it is given.

@@ -1,17 +1,14 @@
 //! One change: a transaction, the entry in the audit log, and the Directory, in this order.
 
-use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::Dispatch;
-use super::idempotency::{Begun, Idempotent};
-use crate::access::Staff;
+use crate::access::{Staff, audit};
 use crate::directory::Table;
-use crate::http::Problem;
+use crate::http::{Answer, Begun, Idempotent, Problem};
 
 /// A change under way. Dropped without [`Change::commit`], nothing has happened.
 pub(super) struct Change {
@@ -97,16 +94,8 @@ impl Change {
         subject: &str,
         detail: Value,
     ) -> Result<(), Problem> {
-        const NOTE: &str = "insert into dispatch.audit (actor, role, action, subject, detail) \
-                            values ($1, $2, $3, $4, $5)";
-        sqlx::query(NOTE)
-            .bind(&self.actor)
-            .bind(self.role)
-            .bind(action)
-            .bind(subject)
-            .bind(detail)
-            .execute(&mut *self.transaction)
-            .await?;
+        let by = (&*self.actor, self.role);
+        audit(&mut *self.transaction, by, action, subject, detail).await?;
         Ok(())
     }
 
@@ -130,45 +119,11 @@ impl Change {
         mut self,
         created: Created<T>,
     ) -> Result<Response, Problem> {
-        let body = serde_json::to_value(&created.body).map_err(|error| {
-            tracing::error!(%error, "an answer cannot be written as JSON");
-            Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "the server failed",
-            )
-        })?;
-        let answer = Answer {
-            location: created.location,
-            version: created.version,
-            body,
-        };
+        let answer = Answer::created(created.location, created.version, &created.body)?;
         if let Some(idempotent) = self.idempotent.take() {
             idempotent.keep(self.sql(), &answer).await?;
         }
         self.commit().await?;
         Ok(answer.into_response())
-    }
-}
-
-/// A 201 as it is kept.
-#[derive(Serialize, serde::Deserialize)]
-pub(super) struct Answer {
-    location: String,
-    version: Option<i64>,
-    body: Value,
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let tag = self.version.map(crate::http::etag);
-        let mut response = (StatusCode::CREATED, tag, Json(self.body)).into_response();
-        if let Ok(location) = HeaderValue::try_from(self.location) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        // Some hold secrets that are shown once.
-        let store = HeaderValue::from_static("no-store");
-        response.headers_mut().insert(header::CACHE_CONTROL, store);
-        response
     }
 }

@@ -78,6 +78,7 @@ fn staff(parts: &Parts, at_least: Role) -> Result<Staff, Problem> {
         check_csrf(parts, session)?;
         staff
     };
+    access.count(&staff)?;
     if staff.role < at_least {
         return Err(AccessError::Forbidden.into());
     }

@@ -1,5 +1,6 @@
-//! What surrounds every handler: the request's metrics, an answer even to a panic, a limit on time, and
-//! [`Access`] for the extractors. One layer, so that the phones' way stays short.
+//! What surrounds every handler: the request's metrics, an answer even to a panic, limits on time and
+//! on what one address may ask, and [`Access`] for the extractors. One layer, so that the phones' way
+//! stays short.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -20,7 +21,7 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::Problem;
+use super::{ClientAddr, Problem};
 use crate::access::Access;
 use crate::telemetry::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 
@@ -33,7 +34,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Without a limit on time: for routes that bound the reading of their bodies themselves.
+    /// Without a limit on time or on an address: for phones, which are bounded each for itself and
+    /// may share an address by thousands; their routes bound the reading of bodies themselves.
     #[must_use]
     pub fn new(access: Arc<Access>) -> Self {
         Self {
@@ -43,7 +45,7 @@ impl Guard {
         }
     }
 
-    /// The same with a limit on the time until the answer begins.
+    /// The same with limits on the time until the answer begins and on each address.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {
         Self {
@@ -92,8 +94,22 @@ where
             .guard
             .observed
             .route(path.map_or("other", MatchedPath::as_str));
-        request.extensions_mut().insert(self.guard.access.clone());
+        let access = self.guard.access.clone();
+        let address = request
+            .extensions()
+            .get::<ClientAddr>()
+            .map(|client| client.0);
         let timeout = self.guard.timeout;
+        if let (Some(address), Some(_)) = (address, timeout)
+            && let Err(wait_s) = access.limits().address(address)
+        {
+            route
+                .requests(method, StatusCode::TOO_MANY_REQUESTS)
+                .increment(1);
+            let refused = Problem::too_many("too many requests from this address", wait_s);
+            return Box::pin(std::future::ready(Ok(refused.into_response())));
+        }
+        request.extensions_mut().insert(access.clone());
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
             let answer = match timeout {
@@ -108,11 +124,25 @@ where
                 Ok(Err(never)) => match never {},
                 Err(panic) => panicked(&*panic, &route.name),
             };
+            let response = match address {
+                Some(address) if response.status() == StatusCode::UNAUTHORIZED => {
+                    match access.limits().wrong(address) {
+                        Ok(()) => response,
+                        Err(wait_s) => guessed_too_often(wait_s),
+                    }
+                }
+                _ => response,
+            };
             route.requests(method, response.status()).increment(1);
             route.seconds.record(started.elapsed().as_secs_f64());
             Ok(response)
         })
     }
+}
+
+fn guessed_too_often(wait_s: u32) -> Response {
+    let detail = "too many wrong credentials from this address";
+    Problem::too_many(detail, wait_s).into_response()
 }
 
 fn took_too_long() -> Response {

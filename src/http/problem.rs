@@ -2,9 +2,11 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use metrics::counter;
 use serde::Serialize;
 
 use crate::access::AccessError;
+use crate::telemetry::metrics::ACCESS_DENIED;
 
 /// An error answer. `detail` tells the caller what to do and never holds a secret or a position.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -64,6 +66,13 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
     }
 
+    /// 500; the log says why.
+    #[must_use]
+    pub fn internal() -> Self {
+        let detail = "the server failed; its log says why";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
     /// The same problem, said of a part of the request.
     #[must_use]
     pub fn about(mut self, part: &str) -> Self {
@@ -114,6 +123,16 @@ impl IntoResponse for Problem {
 impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         let detail = error.to_string();
+        let reason = match error {
+            AccessError::Unauthorized => Some("unauthorized"),
+            AccessError::Forbidden => Some("forbidden"),
+            AccessError::Gone => Some("gone"),
+            AccessError::TooMany(_) => Some("too_many"),
+            AccessError::Unavailable => None,
+        };
+        if let Some(reason) = reason {
+            counter!(ACCESS_DENIED, "reason" => reason).increment(1);
+        }
         match error {
             AccessError::Unauthorized => {
                 Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
@@ -121,6 +140,7 @@ impl From<AccessError> for Problem {
             AccessError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", detail),
             AccessError::Gone => Self::new(StatusCode::GONE, "gone", detail),
             AccessError::Unavailable => Self::unavailable(detail, 5),
+            AccessError::TooMany(wait_s) => Self::too_many(detail, wait_s),
         }
     }
 }
@@ -130,6 +150,10 @@ impl From<sqlx::Error> for Problem {
         match &error {
             sqlx::Error::Database(e) if e.constraint().is_some() => {
                 constraint(e.constraint().unwrap_or_default(), e.is_unique_violation())
+            }
+            // A text that no text in Postgres can be, such as one with a NUL in it.
+            sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("22021" | "22P05")) => {
+                Self::invalid("a text must not hold control characters")
             }
             // Serialization failures and deadlocks: the other was first.
             sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("40001" | "40P01")) => {
@@ -141,11 +165,7 @@ impl From<sqlx::Error> for Problem {
             }
             _ => {
                 tracing::error!(%error, "database request failed");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal",
-                    "the server failed; its log says why",
-                )
+                Self::internal()
             }
         }
     }

@@ -7,7 +7,9 @@ use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -18,7 +20,7 @@ use super::callers::{CSRF_HEADER, SESSION_COOKIE};
 use super::guard::Guard;
 use super::{Problem, static_web};
 use crate::access::Access;
-use crate::config::{HttpConfig, WebConfig};
+use crate::config::{Config, HttpConfig, WebConfig};
 use std::sync::Arc;
 
 /// Largest body of a request, unless its route says otherwise, bytes.
@@ -37,25 +39,40 @@ pub struct Site {
 }
 
 /// One router out of all parts, with the document at `/v1/openapi.json`.
-pub fn assemble(site: Site, http: &HttpConfig, web: &WebConfig, public_url: &str) -> Router {
+pub fn assemble(site: Site, config: &Config, public_url: &str) -> Router {
+    let http = &config.http;
     let (uploads, uploads_document) = site.uploads.split_for_parts();
     let (api, api_document) = site.api.split_for_parts();
     let document = Arc::new(document(uploads_document, api_document));
 
     let guard = Guard::new(site.access);
     let uploads = uploads.layer(guard.clone());
+    // What is answered to one caller is nobody else's, and some of it is shown once.
+    let no_store = HeaderValue::from_static("no-store");
+    let api = api.layer(SetResponseHeaderLayer::if_not_present(
+        header::CACHE_CONTROL,
+        no_store,
+    ));
     let openapi = get(move || async move { Json(&*document).into_response() });
     let served = Router::new()
         .route("/v1/openapi.json", openapi)
         .merge(api)
-        .merge(static_web::routes(web, site.demo))
+        .merge(static_web::routes(config, site.demo))
         .fallback(nothing_there)
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(guard.within(Duration::from_secs(http.request_timeout_s)))
-        .layer(CompressionLayer::new());
+        .layer(compression(CompressionLevel::Default));
     let served = with_cors(served, http);
-    with_security_headers(served, web, public_url).merge(uploads)
+    with_security_headers(served, &config.web, public_url).merge(uploads)
+}
+
+/// Compresses answers for those who take it, but what is compressed by its nature.
+pub fn compression(level: CompressionLevel) -> CompressionLayer<impl Predicate> {
+    let parquet = NotForContentType::const_new("application/vnd.apache.parquet");
+    CompressionLayer::new()
+        .quality(level)
+        .compress_when(DefaultPredicate::new().and(parquet))
 }
 
 /// What a port of its own for phones' uploads serves: as [`Site::uploads`], and nothing else.

@@ -1,8 +1,9 @@
 //! The listener: takes connections, bounds them, and lets them finish when the server stops.
 //!
 //! Bounds: connections at once, the time a request's head may take to arrive (which also ends idle
-//! connections), what may wait unsent in the kernel for a slow reader. A connection keeps its place
-//! until its socket is closed, also after it has become a WebSocket.
+//! connections), what may wait unsent in the kernel for a slow reader, and for how long a reader may
+//! take nothing of it. A connection keeps its place until its socket is closed, also after it has
+//! become a WebSocket.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::ClientAddr;
+use super::Tls;
 use super::forwarded::client_of;
 use crate::config::HttpConfig;
 
@@ -46,6 +48,7 @@ pub struct Listen {
     places: Arc<Semaphore>,
     head_timeout: Duration,
     trusted_proxies: Arc<[IpNet]>,
+    tls: Option<Tls>,
 }
 
 impl Listen {
@@ -56,7 +59,14 @@ impl Listen {
             places: Arc::new(Semaphore::new(config.max_connections)),
             head_timeout: Duration::from_secs(config.request_timeout_s),
             trusted_proxies: config.trusted_proxies.clone().into(),
+            tls: None,
         }
+    }
+
+    /// The same with https, where there is a certificate.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Serves until `stop`; then takes no more connections and returns when those that are open have
@@ -106,6 +116,7 @@ impl Listen {
         if let Err(error) = socket
             .set_tcp_nodelay(true)
             .and(socket.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER))
+            .and(socket.set_tcp_user_timeout(Some(self.head_timeout)))
         {
             tracing::debug!(%error, "cannot set the options of a socket");
         }
@@ -113,10 +124,22 @@ impl Listen {
             stream,
             _place: place,
         };
-        let connection = self
-            .clone()
-            .connection(stream, peer.ip(), router.clone(), stop.clone());
-        connections.spawn(connection);
+        let (listen, router, stop) = (self.clone(), router.clone(), stop.clone());
+        match &self.tls {
+            None => connections.spawn(listen.connection(stream, peer.ip(), router, stop)),
+            Some(tls) => {
+                let shaken = tls.acceptor().accept(stream);
+                connections.spawn(async move {
+                    match tokio::time::timeout(listen.head_timeout, shaken).await {
+                        Ok(Ok(stream)) => {
+                            listen.connection(stream, peer.ip(), router, stop).await;
+                        }
+                        Ok(Err(error)) => tracing::trace!(%error, "no TLS handshake"),
+                        Err(_) => tracing::trace!("a TLS handshake took too long"),
+                    }
+                })
+            }
+        };
     }
 
     async fn connection<S>(self, stream: S, peer: IpAddr, router: Router, stop: CancellationToken)
@@ -206,5 +229,52 @@ impl AsyncWrite for Placed {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::{Body, Bytes};
+    use axum::routing::get;
+    use futures_util::stream;
+    use tokio::net::TcpSocket;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// Has no end; whoever holds the other end of `open` learns when it is dropped.
+    fn endless(open: mpsc::Sender<()>) -> Body {
+        let chunk = Ok::<_, Infallible>(Bytes::from_static(&[0; 16 * 1024]));
+        let chunks = stream::unfold((chunk, open), |(chunk, open)| async {
+            Some((chunk.clone(), (chunk, open)))
+        });
+        Body::from_stream(chunks)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_of_an_answer_without_end_is_cut() {
+        let mut config = Config::defaults().expect("defaults").http;
+        config.request_timeout_s = 1;
+        let (open, mut closed) = mpsc::channel(1);
+        let router = Router::new().route("/", get(|| async { endless(open) }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let listen = Listen::of(&config);
+        let serving = tokio::spawn(listen.serve(listener, router, stop.clone()));
+
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let mut client = socket.connect(address).await.expect("connects");
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        client.write_all(request).await.expect("written");
+        // The router that holds a sender is gone only with the listener.
+        stop.cancel();
+        serving.await.expect("no panic").expect("stops well");
+        assert!(closed.recv().await.is_none());
+        drop(client);
     }
 }

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::Problem;
 use super::range::{self, Basemap};
-use crate::config::WebConfig;
+use crate::config::{Config, WebConfig};
 
 #[derive(Embed)]
 #[folder = "web/dist"]
@@ -38,12 +38,20 @@ const PAGES: &[(&str, &str)] = &[
     ("/events", "events.html"),
     ("/join/{code}", "courier.html"),
     ("/courier", "courier.html"),
+    ("/couriers", "couriers.html"),
     ("/styleguide", "styleguide.html"),
     ("/docs", "docs.html"),
 ];
 const NOT_FOUND: &str = "not-found.html";
 /// Smaller files are not worth compressing.
 const COMPRESS_FROM: usize = 1024;
+/// A position is never called stale before this, seconds.
+const LEAST_STALE_S: u32 = 30;
+
+/// The routes of pages.
+pub fn page_routes() -> impl Iterator<Item = &'static str> {
+    PAGES.iter().map(|(route, _)| *route)
+}
 
 /// Whether this installation shows the demo. Cheap to clone.
 #[derive(Clone, Default)]
@@ -61,9 +69,9 @@ impl DemoFlag {
 }
 
 /// Routes of pages, assets, basemap and `web-config.json`.
-pub(super) fn routes(web: &WebConfig, demo: DemoFlag) -> Router {
-    let basemap = Arc::new(Basemap::of(web));
-    let settings = settings(web, &basemap);
+pub(super) fn routes(config: &Config, demo: DemoFlag) -> Router {
+    let basemap = Arc::new(Basemap::of(&config.web));
+    let settings = settings(config, &basemap);
     let config = get(move || async move {
         let mut settings = settings;
         settings["demo"] = demo.get().into();
@@ -73,7 +81,7 @@ pub(super) fn routes(web: &WebConfig, demo: DemoFlag) -> Router {
     for (route, file) in PAGES {
         let page = move |method: Method, headers: HeaderMap| async move {
             let mut response = answer(file, &method, &headers);
-            if file.starts_with("customer") || file.starts_with("courier") {
+            if matches!(*file, "customer.html" | "courier.html") {
                 let noindex = HeaderValue::from_static("noindex, nofollow");
                 response.headers_mut().insert("x-robots-tag", noindex);
             }
@@ -101,7 +109,9 @@ pub(super) fn routes(web: &WebConfig, demo: DemoFlag) -> Router {
         .route("/{file}", get(top))
 }
 
-fn settings(web: &WebConfig, basemap: &Basemap) -> serde_json::Value {
+/// What the pages must know of this installation.
+fn settings(config: &Config, basemap: &Basemap) -> serde_json::Value {
+    let web = &config.web;
     let (url, kind) = basemap.url();
     json!({
         "brand": {
@@ -112,6 +122,10 @@ fn settings(web: &WebConfig, basemap: &Basemap) -> serde_json::Value {
         },
         "basemap": {"url": url, "kind": kind},
         "languages": ["en", "de"],
+        // An address finds its place by itself.
+        "geocoder": config.geocoder.url.is_some(),
+        // A watched phone sends fast: three of its intervals without a fix are a silence.
+        "stale_after_s": LEAST_STALE_S.max(config.ingest.interval_fast_s.saturating_mul(3)),
     })
 }
 

@@ -16,11 +16,11 @@
 //! - No coordinate and no token is logged; quarantine keeps coordinates, never a token.
 
 pub mod admission;
+pub mod body;
 pub mod dedupe;
 pub mod formats;
 
 mod advice;
-mod body;
 mod meters;
 mod quarantine;
 mod rebuild;

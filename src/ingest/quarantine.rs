@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::domain::{Quarantined, UnixMs};
+use crate::directory::Directory;
+use crate::domain::{CourierId, Quarantined, UnixMs};
 use crate::stream::{
     Log, LogError, Offset, Partition, PollError, SeekTo, StreamEvent, TOPIC_QUARANTINE,
 };
@@ -57,9 +58,11 @@ pub enum QuarantineError {
     Poll(#[from] PollError),
 }
 
-/// At most `limit` items that stand before offset `before`, or before the end.
+/// At most `limit` items that stand before offset `before`, or before the end; fewer where some are of
+/// couriers whose data was erased since.
 pub async fn page(
     log: &dyn Log,
+    directory: &Directory,
     before: Option<u64>,
     limit: u64,
 ) -> Result<QuarantinePage, QuarantineError> {
@@ -76,11 +79,18 @@ pub async fn page(
     } else {
         Vec::new()
     };
+    items.retain(|item| !is_erased(item, directory));
     items.reverse();
     Ok(QuarantinePage {
         items,
         next_cursor: (from > start && from < to).then(|| from.to_string()),
     })
+}
+
+fn is_erased(item: &QuarantineItem, directory: &Directory) -> bool {
+    let courier = CourierId::try_from(item.courier_id.as_str()).ok();
+    let before = courier.and_then(|id| directory.erased_before(&id));
+    before.is_some_and(|before| item.received_at < before)
 }
 
 async fn read(log: &dyn Log, from: u64, to: u64) -> Result<Vec<QuarantineItem>, QuarantineError> {

@@ -16,12 +16,12 @@ const MAX_WINDOW_MS: i64 = 366 * 24 * 60 * 60 * 1000;
 /// A stop as it is given.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 pub(in crate::dispatch) struct PlaceBody {
-    /// Degrees, -90 to 90.
-    lat: Option<f64>,
+    /// Degrees, -90 to 90. Both may be missing where there is a `geocoder.url` and a label.
+    pub(in crate::dispatch) lat: Option<f64>,
     /// Degrees, -180 to 180.
-    lon: Option<f64>,
+    pub(in crate::dispatch) lon: Option<f64>,
     /// Address or name.
-    label: Option<Text<200>>,
+    pub(in crate::dispatch) label: Option<Text<200>>,
 }
 
 /// When it is promised.
@@ -113,8 +113,8 @@ impl DeliveryBody {
 fn stop(what: &str, place: &PlaceBody) -> Result<Stop, Problem> {
     let (Some(lat), Some(lon)) = (place.lat, place.lon) else {
         return Err(Problem::invalid(format!(
-            "{what} has no lat and lon: give both (a geocoder.url that would find them from the \
-             label is not configured)"
+            "{what} has no lat and lon: give both, or configure geocoder.url, which finds them from \
+             the label"
         )));
     };
     let position = Position::from_degrees(lat, lon);

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::Dispatch;
-use super::super::idempotency::Creating;
 use super::super::write::Created;
 use super::body::{DeliveryBody, DeliveryView};
 use super::routes::add;
-use crate::http::{AsDispatcher, Problem};
+use crate::http::{AsDispatcher, Creating, Problem};
 
 /// Most deliveries of one call.
 const MAX_DELIVERIES: usize = 1_000;
@@ -39,12 +38,16 @@ pub(in crate::dispatch) struct BulkView {
 pub(in crate::dispatch) async fn create(
     State(dispatch): State<Dispatch>,
     AsDispatcher(staff): AsDispatcher,
-    Creating { body, idempotent }: Creating<BulkBody>,
+    Creating {
+        mut body,
+        idempotent,
+    }: Creating<BulkBody>,
 ) -> Result<Response, Problem> {
     if !(1..=MAX_DELIVERIES).contains(&body.deliveries.len()) {
         let detail = format!("deliveries: between 1 and {MAX_DELIVERIES} in one call");
         return Err(Problem::invalid(detail));
     }
+    dispatch.geocoder().locate(&mut body.deliveries).await?;
     let mut change = match dispatch.creation(&staff, idempotent).await? {
         Ok(change) => change,
         Err(answered) => return Ok(answered),

@@ -11,7 +11,6 @@ use utoipa::IntoParams;
 
 use super::super::Dispatch;
 use super::super::couriers::pattern_of;
-use super::super::idempotency::Creating;
 use super::super::links;
 use super::super::write::{Change, Created};
 use super::body::{DeliveryBody, DeliveryView, Row};
@@ -19,7 +18,7 @@ use super::{steps, store};
 use crate::directory::Table;
 use crate::domain::{DeliveryId, DeliveryStatus};
 use crate::http::{
-    ApiJson, ApiPath, ApiQuery, AsDispatcher, IfMatch, Page, PageQuery, Problem, etag,
+    ApiJson, ApiPath, ApiQuery, AsDispatcher, Creating, IfMatch, Page, PageQuery, Problem, etag,
 };
 
 /// Which deliveries.
@@ -118,8 +117,15 @@ pub(in crate::dispatch) async fn list(
 pub(in crate::dispatch) async fn create(
     State(dispatch): State<Dispatch>,
     AsDispatcher(staff): AsDispatcher,
-    Creating { body, idempotent }: Creating<DeliveryBody>,
+    Creating {
+        mut body,
+        idempotent,
+    }: Creating<DeliveryBody>,
 ) -> Result<Response, Problem> {
+    dispatch
+        .geocoder()
+        .locate(std::slice::from_mut(&mut body))
+        .await?;
     let mut change = match dispatch.creation(&staff, idempotent).await? {
         Ok(change) => change,
         Err(answered) => return Ok(answered),
@@ -197,11 +203,15 @@ pub(in crate::dispatch) async fn put(
     AsDispatcher(staff): AsDispatcher,
     ApiPath(id): ApiPath<DeliveryId>,
     seen: IfMatch,
-    ApiJson(body): ApiJson<DeliveryBody>,
+    ApiJson(mut body): ApiJson<DeliveryBody>,
 ) -> Result<Response, Problem> {
     if body.id.as_ref().is_some_and(|other| *other != id) {
         return Err(Problem::invalid("id: another than the one in the path"));
     }
+    dispatch
+        .geocoder()
+        .locate(std::slice::from_mut(&mut body))
+        .await?;
     let mut change = dispatch.change(&staff).await?;
     let Some(current) = store::lock(change.sql(), &id).await? else {
         seen.check(0)?;

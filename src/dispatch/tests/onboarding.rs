@@ -1,5 +1,7 @@
 //! How phones begin.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
@@ -87,6 +89,16 @@ async fn a_code_joins_one_phone_within_fifteen_minutes() {
         .device(&hash_secret(joined.text("token")))
         .expect("known");
     assert_eq!(device.courier_id.as_str(), "c-1");
+    let traccar = joined.body["links"]["traccar"].as_str().expect("a link");
+    let pairs = traccar
+        .strip_prefix("org.traccar.client://config?")
+        .expect("the app's own");
+    let pairs: BTreeMap<_, _> = form_urlencoded::parse(pairs.as_bytes()).collect();
+    assert_eq!(pairs["url"], format!("{}/osmand", server.url));
+    assert_eq!(
+        (&*pairs["id"], &*pairs["interval"]),
+        (joined.text("token"), "5")
+    );
     join(&first).await.expect(401);
     join("wlj_made_up").await.expect(401);
     let late = code().await;
@@ -122,5 +134,45 @@ async fn guessing_codes_is_slowed_down() {
         statuses.starts_with(&[401]) && statuses.ends_with(&[429]),
         "{statuses:?}"
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_sheet_has_a_code_for_each_or_none() {
+    let server = TestServer::start().await;
+    for courier in ["c-1", "c-2"] {
+        server
+            .put(&format!("/v1/couriers/{courier}"), json!({"name": courier}))
+            .await
+            .expect(201);
+    }
+    let sheet = |couriers: Value| server.post("/v1/join-codes", json!({"couriers": couriers}));
+    for bad in [
+        json!([]),
+        json!(["c-1", "c-1"]),
+        json!(["c-1", "nobody"]),
+        json!(["c 1"]),
+        (0..201).map(|n| format!("c-{n}")).collect(),
+    ] {
+        sheet(bad).await.expect(422);
+    }
+    let codes = "select count(*) from dispatch.one_time_code";
+    let codes: i64 = sqlx::query_scalar(codes)
+        .fetch_one(&server.database.pool)
+        .await
+        .expect("counted");
+    assert_eq!(codes, 0, "none");
+    let made = sheet(json!(["c-2", "c-1"])).await.expect(201);
+    let items = made.body["items"].as_array().expect("items");
+    assert_eq!((items.len(), &items[0]["courier_id"]), (2, &json!("c-2")));
+    for item in items {
+        assert!(item["qr"].as_str().is_some_and(|qr| qr.contains("<svg")));
+        let request = server.request(Method::POST, "/v1/join", "");
+        let joined = server
+            .send(request.json(&json!({"code": item["code"]})))
+            .await
+            .expect(201);
+        assert_eq!(joined.body["courier_id"], item["courier_id"]);
+    }
     server.stop().await;
 }

@@ -10,11 +10,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::access::{Access, Chance};
+use crate::access::{Access, Chance, Limits};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::Config;
 use crate::directory::{Directory, Sync};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, Settings};
 use crate::http::{Listen, Site, assemble};
 use crate::test_support::TestDatabase;
 
@@ -26,6 +26,7 @@ pub(super) struct TestServer {
     pub(super) clock: Arc<ManualClock>,
     pub(super) url: String,
     pub(super) http: reqwest::Client,
+    pub(super) access: Arc<Access>,
     stop: CancellationToken,
     serving: JoinHandle<anyhow::Result<()>>,
     _data: tempfile::TempDir,
@@ -64,6 +65,11 @@ impl Answer {
 
 impl TestServer {
     pub(super) async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// With other settings than the defaults.
+    pub(super) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::create().await;
         let data = tempfile::tempdir().expect("a folder");
         let directory = Directory::new();
@@ -77,7 +83,15 @@ impl TestServer {
             data.path().to_owned(),
         );
         sync.load_or_snapshot().await.expect("filled");
-        let access = Access::over(sync.clone(), clock.clone(), Some(ADMIN_KEY));
+        let mut config = Config::defaults().expect("defaults");
+        // Tests ask quickly, and wrongly on purpose.
+        let limits = &mut config.limits;
+        (limits.device_per_s, limits.key_per_s, limits.wrong_per_s) = (0, 0, 0);
+        change(&mut config);
+        let access = {
+            let limits = Limits::new(config.limits);
+            Access::over(sync.clone(), clock.clone(), Some(ADMIN_KEY), limits)
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let dispatch = Dispatch::new(
@@ -87,17 +101,20 @@ impl TestServer {
             clock.clone(),
             Chance::seeded(4),
             url.as_str().into(),
+            Settings::of(&config),
         );
-        let config = Config::defaults().expect("defaults");
+        let dispatch = dispatch.expect("made");
         let site = Site {
             uploads: OpenApiRouter::new(),
             api: dispatch.routes(),
-            access,
+            access: access.clone(),
             demo: dispatch.demo_flag(),
         };
-        let router = assemble(site, &config.http, &config.web, &url);
+        let router = assemble(site, &config, &url);
         let stop = CancellationToken::new();
         let serving = tokio::spawn(Listen::of(&config.http).serve(listener, router, stop.clone()));
+        // Whoever is first installs it.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let http = http.build().expect("a client");
         Self {
@@ -106,6 +123,7 @@ impl TestServer {
             clock,
             url,
             http,
+            access,
             stop,
             serving,
             _data: data,

@@ -34,7 +34,7 @@ pub(super) struct PageQuery {
         (status = 401, description = "No credential", body = Problem),
         (status = 403, description = "Not an admin", body = Problem),
     ),
-    security(("api_key" = []))
+    security(("api_key" = []), ("session" = []))
 )]
 pub(super) async fn quarantine_list(
     State(ingest): State<Ingest>,
@@ -46,7 +46,7 @@ pub(super) async fn quarantine_list(
     let before =
         before.map_err(|_| Problem::bad_request("cursor must be a next_cursor of this list"))?;
     let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-    let page = quarantine::page(&*ingest.0.log, before, limit).await;
+    let page = quarantine::page(&*ingest.0.log, &ingest.0.directory, before, limit).await;
     page.map(Json).map_err(|error| {
         tracing::warn!(%error, "quarantine not read");
         Problem::unavailable(error.to_string(), 5)

@@ -12,21 +12,22 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use super::write::Answer;
+use super::{Answer, ApiBytes, Problem, credential};
 use crate::access::Sealed;
-use crate::http::{ApiBytes, Problem, credential};
 
 /// Longest key that is taken, bytes.
 const MAX_KEY: usize = 255;
 
 /// A body that creates something, and the Idempotency-Key that came with it.
-pub(super) struct Creating<T> {
-    pub(super) body: T,
-    pub(super) idempotent: Option<Idempotent>,
+pub struct Creating<T> {
+    /// What is to be created.
+    pub body: T,
+    /// The key, if the request bears one.
+    pub idempotent: Option<Idempotent>,
 }
 
 /// A request that must have one effect, however often it is sent.
-pub(super) struct Idempotent {
+pub struct Idempotent {
     /// Hash of caller, route and key.
     scope: [u8; 32],
     /// Hash of the body.
@@ -34,7 +35,8 @@ pub(super) struct Idempotent {
     sealed: Sealed,
 }
 
-pub(super) enum Begun {
+/// Whether a request is new.
+pub enum Begun {
     /// Seen for the first time.
     Fresh,
     /// Answered before.
@@ -92,7 +94,11 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
 }
 
 impl Idempotent {
-    pub(super) async fn begin(&self, sql: &mut PgConnection) -> Result<Begun, Problem> {
+    /// Takes the key, in the transaction of the change.
+    ///
+    /// # Errors
+    /// If the key was used for another request, or its answer is lost.
+    pub async fn begin(&self, sql: &mut PgConnection) -> Result<Begun, Problem> {
         const TAKE: &str = "insert into dispatch.idempotency (scope, request_hash) values ($1, $2) \
                             on conflict do nothing";
         let taken = sqlx::query(TAKE)
@@ -127,7 +133,11 @@ impl Idempotent {
         Ok(Begun::Answered(response))
     }
 
-    pub(super) async fn keep(self, sql: &mut PgConnection, answer: &Answer) -> Result<(), Problem> {
+    /// Keeps the answer, in the transaction of the change.
+    ///
+    /// # Errors
+    /// Postgres's.
+    pub async fn keep(self, sql: &mut PgConnection, answer: &Answer) -> Result<(), Problem> {
         const KEEP: &str =
             "update dispatch.idempotency set status = 201, sealed = $2 where scope = $1";
         let plain = serde_json::to_vec(answer).unwrap_or_default();
