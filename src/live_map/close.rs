@@ -56,7 +56,7 @@ impl Close {
             Self::BadMessage(detail) | Self::TooMany(detail) => detail,
             Self::Unauthorized => "the token is unknown or was used before; get a new one",
             Self::ForbiddenOrigin => {
-                "this page may not connect; allow its origin in http.public_url"
+                "this page may not connect; allow its origin in http.public_url or http.cors_origins"
             }
             Self::Slow => "the connection is too slow to keep up; reconnect",
             Self::Gone => "this delivery is completed, or its link has expired",

@@ -19,18 +19,19 @@ pub(crate) struct Gate(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// `https://host[:port]` of our own pages.
-    own_origin: Box<str>,
+    /// `https://host[:port]` of our own pages, and of others that may call the API.
+    origins: Box<[Box<str>]>,
     drain: CancellationToken,
     open: TaskTracker,
     drained: AtomicU32,
 }
 
 impl Gate {
-    /// Our own pages are below `public_url`.
-    pub(crate) fn new(public_url: &str) -> Self {
+    /// Our own pages are below `public_url`; `others` may connect as well.
+    pub(crate) fn new(public_url: &str, others: &[String]) -> Self {
+        let others = others.iter().map(|origin| origin_of(origin).into());
         Self(Arc::new(Inner {
-            own_origin: origin_of(public_url).into(),
+            origins: others.chain([origin_of(public_url).into()]).collect(),
             drain: CancellationToken::new(),
             open: TaskTracker::new(),
             drained: AtomicU32::new(0),
@@ -45,8 +46,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether the page that connects is one of our own. Programs send no `Origin`: they are let
-    /// through to the token check.
+    /// Whether the page that connects is one of our own, or of a site that may call the API.
+    /// Programs send no `Origin`: they are let through to the token check.
     pub(crate) fn allows_origin(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return true;
@@ -59,7 +60,8 @@ impl Gate {
             .get(header::HOST)
             .and_then(|host| host.to_str().ok());
         let authority = origin.split_once("://").map(|(_, authority)| authority);
-        *origin == *self.0.own_origin || (called.is_some() && authority == called)
+        let known = self.0.origins.iter().any(|known| **known == *origin);
+        known || (called.is_some() && authority == called)
     }
 
     /// Held by every open connection.
@@ -119,12 +121,15 @@ mod tests {
 
     #[test]
     fn only_our_own_pages_and_programs_come_in() {
-        let gate = Gate::new("https://track.example.com/base");
+        let shop = "https://shop.example.org".to_owned();
+        let gate = Gate::new("https://track.example.com/base", &[shop]);
         assert!(gate.allows_origin(&HeaderMap::new()));
         assert!(gate.allows_origin(&headers("https://track.example.com", "10.0.0.1:8080")));
         assert!(gate.allows_origin(&headers("http://10.0.0.1:8080", "10.0.0.1:8080")));
+        assert!(gate.allows_origin(&headers("https://shop.example.org", "10.0.0.1:8080")));
         for evil in [
             "https://evil.example",
+            "http://shop.example.org",
             "null",
             "https://track.example.com.evil.example",
         ] {
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_drain_is_spread_evenly() {
-        let gate = Gate::new("http://localhost");
+        let gate = Gate::new("http://localhost", &[]);
         let mut a_second = [0; 9];
         for _ in 0..9_000 {
             a_second[gate.drain_after().as_secs() as usize] += 1;

@@ -15,12 +15,15 @@
 //! - A socket has no queue: it holds a cursor into frames that all who watch the same share.
 //! - Nobody waits for Postgres here.
 
+#[cfg(test)]
+mod bad_clients;
 mod close;
 mod eta;
 mod feed;
 mod fleet;
 mod follow;
 mod gate;
+mod meters;
 mod socket;
 mod state;
 #[cfg(test)]
@@ -48,7 +51,8 @@ use crate::roads::Roads;
 use crate::stream::Log;
 use fleet::{Fleet, Hub};
 use gate::Gate;
-use socket::Line;
+use meters::Meters;
+use socket::{Line, Manners};
 use state::{LiveState, Patience};
 use track::{Brand, Tracks, World};
 use visibility::Rules;
@@ -83,6 +87,7 @@ struct Inner {
     directory: Arc<Directory>,
     access: Arc<Access>,
     line: Line,
+    roads: Roads,
     state: Arc<LiveState>,
     patience: Patience,
     tracks: Arc<Tracks>,
@@ -94,6 +99,10 @@ impl LiveMap {
     /// A live map that knows nothing yet; [`LiveMap::run`] fills it.
     #[must_use]
     pub fn new(config: &Config, parts: Parts) -> Self {
+        Self::with_manners(config, parts, Manners::default())
+    }
+
+    fn with_manners(config: &Config, parts: Parts, manners: Manners) -> Self {
         let state = Arc::new(LiveState::default());
         let patience = Patience::new(&config.ingest);
         let mut rng = parts.rng;
@@ -102,7 +111,7 @@ impl LiveMap {
         let world = World {
             directory: parts.directory.clone(),
             state: state.clone(),
-            roads: parts.roads,
+            roads: parts.roads.clone(),
             rules: Rules::new(&config.live_map),
             brand: Brand::new(&config.web),
         };
@@ -119,9 +128,12 @@ impl LiveMap {
             directory: parts.directory,
             access: parts.access,
             line: Line {
-                gate: Gate::new(&parts.public_url),
+                gate: Gate::new(&parts.public_url, &config.http.cors_origins),
                 clock: parts.clock,
+                manners,
+                meters: Meters::new(),
             },
+            roads: parts.roads,
             state,
             patience,
             tracks: Arc::new(Tracks::new(world, epoch)),
@@ -139,6 +151,7 @@ impl LiveMap {
             .routes(routes!(fleet::ticket))
             .routes(routes!(fleet::socket))
             .routes(routes!(fleet::couriers))
+            .routes(routes!(fleet::candidates))
             .routes(routes!(fleet::attention))
             .routes(routes!(fleet::positions))
             .routes(routes!(fleet::position))
@@ -203,6 +216,10 @@ impl LiveMap {
 
     fn line(&self) -> &Line {
         &self.0.line
+    }
+
+    fn roads(&self) -> &Roads {
+        &self.0.roads
     }
 
     fn state(&self) -> &LiveState {

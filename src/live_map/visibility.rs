@@ -6,17 +6,20 @@
 //! - nothing within [`Rules::private_radius_m`] of an open stop of another delivery of the same run,
 //!   unless mine is the next stop;
 //! - nothing from the completion on, and nothing that is older than [`Rules::withhold_after_ms`];
+//! - where the settings say so, no more than the [`Coarse`] cell that the courier is in, until it is
+//!   near the drop-off;
 //! - the way (`path`, `route`) only while mine is the next stop, and from [`CLEAR_OF_PREVIOUS_M`]
 //!   after the previous stop on: it would draw other customers' doors;
 //! - after the completion the timeline stays for [`Rules::grace_ms`], then everything is gone.
 
+use h3o::{LatLng, Resolution};
 use serde::Serialize;
 
 use super::state::{Corner, Live};
 use crate::config::LiveMapConfig;
 use crate::directory::Run;
 use crate::domain::geo::distance_m;
-use crate::domain::{Delivery, DeliveryStatus, Position, UnixMs};
+use crate::domain::{Delivery, DeliveryStatus, Fix, Position, UnixMs};
 
 /// The way is shown only this far from the previous stop, metres.
 pub(crate) const CLEAR_OF_PREVIOUS_M: f64 = 300.0;
@@ -27,6 +30,42 @@ pub(crate) struct Rules {
     pub(crate) private_radius_m: f64,
     pub(crate) withhold_after_ms: i64,
     pub(crate) grace_ms: i64,
+    /// Only roughly, until the courier is near.
+    pub(crate) coarse: Option<Coarse>,
+}
+
+/// How roughly customers see a courier that is not near yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Coarse {
+    /// From the drop-off on it is seen exactly within this, metres.
+    pub(crate) exact_within_m: f64,
+    /// Of the H3 cells whose middles are shown.
+    pub(crate) resolution: Resolution,
+}
+
+impl Coarse {
+    fn is_near(&self, position: Position, delivery: &Delivery) -> bool {
+        distance_m(position, delivery.dropoff.position) <= self.exact_within_m
+    }
+
+    /// The middle of the cell that `position` is in.
+    pub(crate) fn middle_of(&self, position: Position) -> Position {
+        let Ok(exact) = LatLng::new(position.lat(), position.lon()) else {
+            // A position is always finite.
+            return position;
+        };
+        let middle = LatLng::from(exact.to_cell(self.resolution));
+        Position::from_any_degrees(middle.lat(), middle.lng())
+    }
+
+    /// What of a fix is seen from afar: the middle of its cell, and nothing that tells more.
+    fn of(&self, live: &Live) -> Live {
+        let fix = Fix {
+            accuracy_m: Some(self.resolution.edge_length_m() as f32),
+            ..Fix::new(live.fix.fix_time, self.middle_of(live.fix.position))
+        };
+        Live { fix, ..*live }
+    }
 }
 
 impl Rules {
@@ -35,7 +74,21 @@ impl Rules {
             private_radius_m: f64::from(config.private_radius_m),
             withhold_after_ms: i64::from(config.withhold_after_s) * 1000,
             grace_ms: i64::from(config.grace_s) * 1000,
+            // A resolution that does not exist is refused with the settings.
+            coarse: Resolution::try_from(config.coarse_resolution)
+                .ok()
+                .filter(|_| config.exact_within_m > 0)
+                .map(|resolution| Coarse {
+                    exact_within_m: f64::from(config.exact_within_m),
+                    resolution,
+                }),
         }
+    }
+
+    /// Whether a courier at `position` may be seen where it is, and not only roughly.
+    fn is_exact(&self, position: Position, delivery: &Delivery) -> bool {
+        self.coarse
+            .is_none_or(|coarse| coarse.is_near(position, delivery))
     }
 }
 
@@ -91,11 +144,13 @@ pub(crate) fn look(
     let place = run.open.iter().position(|open| open.id == delivery.id);
     let position = shown(delivery, run, place, live, rules, now);
     let until = match &position {
-        Ok(live) => Some(live.live_time().plus_ms(rules.withhold_after_ms + 1)),
+        Ok(seen) => Some(seen.live.live_time().plus_ms(rules.withhold_after_ms + 1)),
         Err(_) => gone_at(delivery, rules),
     };
     let way_from = match (&position, place, delivery_began(delivery)) {
-        (Ok(live), Some(0), Some(began)) if is_clear_of_previous(live.fix.position, run) => {
+        (Ok(seen), Some(0), Some(began))
+            if seen.is_exact && is_clear_of_previous(seen.live.fix.position, run) =>
+        {
             let since = run
                 .previous
                 .map_or(began, |stop| stop.completed_at.max(began));
@@ -104,11 +159,19 @@ pub(crate) fn look(
         _ => None,
     };
     Sight {
-        position,
+        position: position.map(|seen| seen.live),
         stops_before: place.and_then(|p| u32::try_from(p).ok()).unwrap_or(0),
         way_from,
         until,
     }
+}
+
+/// A courier that may be seen.
+struct Seen {
+    /// As it may be seen.
+    live: Live,
+    /// Whether that is where it is.
+    is_exact: bool,
 }
 
 fn shown(
@@ -118,7 +181,7 @@ fn shown(
     live: Option<&Live>,
     rules: &Rules,
     now: UnixMs,
-) -> Result<Live, WhyHidden> {
+) -> Result<Seen, WhyHidden> {
     if !delivery.status.is_open() {
         return Err(WhyHidden::Finished);
     }
@@ -135,10 +198,21 @@ fn shown(
     if now.since(live.live_time()) > rules.withhold_after_ms {
         return Err(WhyHidden::Stale);
     }
-    if place > 0 && is_at_other_stop(live.fix.position, delivery, run, rules) {
+    let is_exact = rules.is_exact(live.fix.position, delivery);
+    let seen = match &rules.coarse {
+        Some(coarse) if !is_exact => coarse.of(live),
+        _ => *live,
+    };
+    // The middle of a cell may lie at a door that the courier is not at: that is nobody's business
+    // either.
+    let at_other_stop = |fix: &Fix| is_at_other_stop(fix.position, delivery, run, rules);
+    if place > 0 && (at_other_stop(&live.fix) || at_other_stop(&seen.fix)) {
         return Err(WhyHidden::OtherStop);
     }
-    Ok(*live)
+    Ok(Seen {
+        live: seen,
+        is_exact,
+    })
 }
 
 /// When the goods were picked up.
@@ -183,7 +257,9 @@ pub(crate) fn path(
         .iter()
         .filter(|c| (first_s..=last_s).contains(&c.at_s));
     let clear = way.map(|c| c.position).filter(|at| {
-        is_clear_of_previous(*at, run) && !is_at_other_stop(*at, delivery, run, rules)
+        is_clear_of_previous(*at, run)
+            && !is_at_other_stop(*at, delivery, run, rules)
+            && rules.is_exact(*at, delivery)
     });
     let mut path: Vec<Position> = clear.collect();
     if path.last() != Some(&live.fix.position) {

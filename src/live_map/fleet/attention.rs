@@ -50,6 +50,12 @@ pub(crate) struct Matter {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     delivery_id: Option<DeliveryId>,
+    /// What people call the courier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    courier_name: Option<Box<str>>,
+    /// What people call the delivery: where it goes, else its reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_label: Option<Box<str>>,
     /// What a person would say.
     text: String,
 }
@@ -68,7 +74,8 @@ pub(super) struct Noted(Mutex<Option<(UnixMs, Attention)>>);
 /// What to look at first.
 #[utoipa::path(get, path = "/v1/fleet/attention", tag = "fleet",
     responses((status = 200, description = "The most urgent first", body = Attention),
-              (status = 401, description = "No credential", body = Problem)))]
+              (status = 401, description = "No credential", body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(crate) async fn attention(
     State(live): State<LiveMap>,
     _staff: AsDispatcher,
@@ -100,7 +107,19 @@ fn matters(live: &LiveMap, now: UnixMs) -> Vec<Matter> {
     }
     matters.sort_unstable_by_key(|matter| (matter.kind, matter.since));
     matters.truncate(MOST_ITEMS);
+    for matter in &mut matters {
+        matter.courier_name = matter
+            .courier_id
+            .as_ref()
+            .and_then(|id| live.directory().courier(id)?.name.clone());
+    }
     matters
+}
+
+/// What a dispatcher calls a delivery.
+fn label(delivery: &Delivery) -> Option<Box<str>> {
+    let label = delivery.dropoff.label.as_ref();
+    label.or(delivery.reference.as_ref()).cloned()
 }
 
 fn sos(id: &CourierId, known: &Live, now: UnixMs) -> Option<Matter> {
@@ -110,6 +129,8 @@ fn sos(id: &CourierId, known: &Live, now: UnixMs) -> Option<Matter> {
         since,
         courier_id: Some(id.clone()),
         delivery_id: None,
+        courier_name: None,
+        delivery_label: None,
         text: "Pressed the alarm".into(),
     })
 }
@@ -128,6 +149,8 @@ fn quiet(id: &CourierId, known: &Live, live: &LiveMap, now: UnixMs) -> Option<Ma
         since: known.placed_at(),
         courier_id: Some(id.clone()),
         delivery_id: None,
+        courier_name: None,
+        delivery_label: None,
         text: match minutes {
             0 => "Quiet for less than a minute".into(),
             minutes => format!("Quiet for {minutes} min"),
@@ -145,6 +168,8 @@ fn unassigned(delivery: &Delivery, now: UnixMs) -> Option<Matter> {
         since: created.or(delivery.window.map(|w| w.from)).unwrap_or(now),
         courier_id: None,
         delivery_id: Some(delivery.id.clone()),
+        courier_name: None,
+        delivery_label: label(delivery),
         text: "Nobody has it yet".into(),
     })
 }
@@ -169,6 +194,8 @@ fn late(delivery: &Delivery, live: &LiveMap, now: UnixMs) -> Option<Matter> {
         since: promised,
         courier_id: delivery.courier_id.clone(),
         delivery_id: Some(delivery.id.clone()),
+        courier_name: None,
+        delivery_label: label(delivery),
         text,
     })
 }

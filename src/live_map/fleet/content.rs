@@ -1,147 +1,159 @@
-//! What a topic holds, how it differs from a tick ago, and how it is put into messages.
+//! What a topic holds, and how it is put into messages.
+//!
+//! Whatever is told is told in pieces of some four kilobytes, made when they are sent: on a line
+//! that takes a second for each, a screen still shows what was true a moment ago.
 
 use axum::extract::ws::Message;
 use h3o::{CellIndex, LatLng};
-use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::frame::{self, DELTA, Entry, Head, SNAPSHOT};
-use super::view::TopicId;
+use super::frame::{self, DELTA, Entry, Head, MOST_ENTRIES, SNAPSHOT};
+use super::rows::{Replaced, Row, Rows};
+use super::view::{Level, TopicId};
 use crate::directory::Directory;
 use crate::domain::{CourierId, Vehicle};
 use crate::live_map::state::CourierStatus;
 
-/// Couriers or cells named in one text message: it stays well below what may wait for a slow reader.
-const MOST_NAMED: usize = 400;
+/// Couriers, or outlines of cells, named in one piece.
+const MOST_NAMED: usize = 40;
+/// Cells without an outline, or keys that are gone, in one message.
+const MOST_KEYS: usize = 100;
 
 /// How many couriers of each status.
 pub(super) type Counts = [u32; CourierStatus::COUNT];
+
+type Named = (Entry, CourierId);
 
 /// What a topic holds now.
 #[derive(Debug)]
 pub(super) enum Content {
     /// Couriers by handle.
-    Couriers(FxHashMap<u32, (Entry, CourierId)>),
+    Couriers(Rows<Named>),
     /// Counts by cell.
-    Cells(FxHashMap<CellIndex, Counts>),
+    Cells(Rows<Counts>),
 }
 
-/// What differs from a tick ago. Keys are handles or cells.
-#[derive(Debug, Default)]
-pub(super) struct Diff {
-    /// New or changed.
-    pub(super) touched: Vec<u64>,
-    /// New: their names, or their polygons, must be told.
-    pub(super) fresh: Vec<u64>,
-    /// Gone.
-    pub(super) gone: Vec<u64>,
+/// What a scan of live state found for a topic.
+#[derive(Debug)]
+pub(super) enum Seen {
+    Couriers(Vec<(u64, Named)>),
+    /// In order of cells.
+    Cells(Vec<(u64, Counts)>),
 }
 
-impl Diff {
-    pub(super) fn is_empty(&self) -> bool {
-        self.touched.is_empty() && self.gone.is_empty()
+impl Seen {
+    pub(super) fn nothing(level: Level) -> Self {
+        match level {
+            Level::Couriers => Self::Couriers(Vec::new()),
+            Level::Cells(_) | Level::World => Self::Cells(Vec::new()),
+        }
     }
+}
 
-    /// Several diffs in a row as one; what is in it twice is told once.
-    pub(super) fn merged<'a>(diffs: impl Iterator<Item = &'a Self>) -> Self {
-        let mut all = Self::default();
-        for diff in diffs {
-            all.touched.extend(&diff.touched);
-            all.fresh.extend(&diff.fresh);
-            all.gone.extend(&diff.gone);
-        }
-        for keys in [&mut all.touched, &mut all.fresh, &mut all.gone] {
-            keys.sort_unstable();
-            keys.dedup();
-        }
-        all
-    }
+/// What is to be told: rows that are different since a tick, from a key on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lack {
+    /// All rows without.
+    pub(super) since: Option<u32>,
+    pub(super) next: u64,
 }
 
 impl Content {
-    /// Puts `new` in place of the old content, and tells the difference.
-    pub(super) fn replace(&mut self, new: Self) -> Diff {
-        let diff = match (&*self, &new) {
-            (Self::Couriers(old), Self::Couriers(new)) => diff(
-                old,
-                new,
-                |a, b| a.0.differs(&b.0),
-                |handle| u64::from(*handle),
-            ),
-            (Self::Cells(old), Self::Cells(new)) => {
-                diff(old, new, |a, b| a != b, |cell| u64::from(*cell))
+    pub(super) fn new(level: Level) -> Self {
+        match level {
+            Level::Couriers => Self::Couriers(Rows::new()),
+            Level::Cells(_) | Level::World => Self::Cells(Rows::new()),
+        }
+    }
+
+    /// Takes what the tick `seq` found.
+    pub(super) fn replace(&mut self, seen: Seen, seq: u32) -> Replaced {
+        match (self, seen) {
+            (Self::Couriers(rows), Seen::Couriers(mut new)) => {
+                new.sort_unstable_by_key(|(handle, _)| *handle);
+                // Whoever moved while the scan let writers in may have been seen twice.
+                new.dedup_by_key(|(handle, _)| *handle);
+                rows.replace(new, seq, |a, b| a.0.differs(&b.0))
             }
+            (Self::Cells(rows), Seen::Cells(new)) => rows.replace(new, seq, |a, b| a != b),
             // A topic's level never changes.
-            _ => Diff::default(),
-        };
-        *self = new;
-        diff
-    }
-
-    /// Everything, as a diff from nothing.
-    fn all(&self) -> Diff {
-        let mut keys: Vec<u64> = match self {
-            Self::Couriers(couriers) => couriers.keys().map(|handle| u64::from(*handle)).collect(),
-            Self::Cells(cells) => cells.keys().map(|cell| u64::from(*cell)).collect(),
-        };
-        keys.sort_unstable();
-        Diff {
-            touched: keys.clone(),
-            fresh: keys,
-            gone: Vec::new(),
+            _ => Replaced::default(),
         }
     }
 
-    /// The messages that tell everything.
-    pub(super) fn snapshot(&self, head: Head, directory: &Directory) -> Vec<Message> {
-        let all = self.all();
+    fn holds(&self, key: u64) -> bool {
         match self {
-            Self::Couriers(couriers) => {
-                let mut messages = names(couriers, &all, head, directory, true);
-                messages.extend(positions(couriers, &all, head, SNAPSHOT));
-                messages
-            }
-            Self::Cells(cells) => cell_messages(cells, &all, head, true),
+            Self::Couriers(rows) => rows.holds(key),
+            Self::Cells(rows) => rows.holds(key),
         }
     }
 
-    /// The messages that tell a difference, as far as it still holds.
-    pub(super) fn delta(&self, diff: &Diff, head: Head, directory: &Directory) -> Vec<Message> {
+    /// The next piece of what is lacking. Answers the key to go on with; none when that was all.
+    pub(super) fn piece(
+        &self,
+        lack: Lack,
+        head: Head,
+        directory: &Directory,
+        out: &mut Vec<Message>,
+    ) -> Option<u64> {
         match self {
-            Self::Couriers(couriers) => {
-                let mut messages = names(couriers, diff, head, directory, false);
-                messages.extend(positions(couriers, diff, head, DELTA));
-                messages.extend(removals(couriers, diff, head));
-                messages
-            }
-            Self::Cells(cells) => cell_messages(cells, diff, head, false),
+            Self::Couriers(rows) => courier_piece(rows, lack, head, directory, out),
+            Self::Cells(rows) => cell_piece(rows, lack, head, out),
+        }
+    }
+
+    /// Tells that `gone` are gone, unless they are back.
+    pub(super) fn removals(
+        &self,
+        gone: impl Iterator<Item = u64>,
+        head: Head,
+        out: &mut Vec<Message>,
+    ) {
+        let mut gone: Vec<u64> = gone.filter(|key| !self.holds(*key)).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        let (topic, seq) = (head.topic, head.seq);
+        for keys in gone.chunks(MOST_KEYS) {
+            out.push(match self {
+                Self::Couriers(_) => text(&ToFleet::Removed {
+                    topic,
+                    seq,
+                    handles: keys,
+                }),
+                Self::Cells(_) => text(&ToFleet::Cells {
+                    topic,
+                    seq,
+                    snapshot: false,
+                    cells: &[],
+                    removed: &keys.iter().map(|key| hex(*key)).collect::<Vec<_>>(),
+                }),
+            });
         }
     }
 }
 
-fn diff<K: Eq + std::hash::Hash, V>(
-    old: &FxHashMap<K, V>,
-    new: &FxHashMap<K, V>,
-    differs: impl Fn(&V, &V) -> bool,
-    key: impl Fn(&K) -> u64,
-) -> Diff {
-    let mut diff = Diff::default();
-    for (k, value) in new {
-        match old.get(k) {
-            Some(before) if !differs(before, value) => {}
-            Some(_) => diff.touched.push(key(k)),
-            None => {
-                diff.touched.push(key(k));
-                diff.fresh.push(key(k));
-            }
+/// The first rows that are lacking: at most `most`, and at most [`MOST_NAMED`] that the client has
+/// never heard of. With the key to go on with.
+fn first_of<V>(rows: &Rows<V>, lack: Lack, most: usize) -> (Vec<&Row<V>>, Option<u64>) {
+    let mut piece = Vec::new();
+    let mut fresh = 0;
+    for row in rows.lacking(lack.since, lack.next) {
+        if piece.len() >= most || fresh >= MOST_NAMED {
+            return (piece, Some(row.key));
         }
+        fresh += usize::from(is_fresh(row, lack));
+        piece.push(row);
     }
-    diff.gone = old
-        .keys()
-        .filter(|k| !new.contains_key(k))
-        .map(key)
-        .collect();
-    diff
+    (piece, None)
+}
+
+fn is_fresh<V>(row: &Row<V>, lack: Lack) -> bool {
+    lack.since.is_none_or(|since| row.came > since)
+}
+
+/// Whether this piece is the one that replaces what the client has of the topic.
+fn begins_anew(lack: Lack) -> bool {
+    lack.since.is_none() && lack.next == 0
 }
 
 #[derive(Serialize)]
@@ -150,10 +162,10 @@ enum ToFleet<'a> {
     Snapshot {
         topic: TopicId,
         seq: u32,
-        couriers: &'a [Named<'a>],
+        couriers: &'a [Name<'a>],
     },
     Names {
-        couriers: &'a [Named<'a>],
+        couriers: &'a [Name<'a>],
     },
     Removed {
         topic: TopicId,
@@ -171,7 +183,7 @@ enum ToFleet<'a> {
 
 /// Which courier a handle stands for.
 #[derive(Serialize)]
-struct Named<'a> {
+struct Name<'a> {
     handle: u32,
     courier_id: &'a CourierId,
     name: Option<Box<str>>,
@@ -191,125 +203,68 @@ fn text(message: &ToFleet<'_>) -> Message {
     Message::Text(serde_json::to_string(message).unwrap_or_default().into())
 }
 
-type Couriers = FxHashMap<u32, (Entry, CourierId)>;
-
-fn courier_of(couriers: &Couriers, key: u64) -> Option<&(Entry, CourierId)> {
-    couriers.get(&u32::try_from(key).ok()?)
-}
-
-fn names(
-    couriers: &Couriers,
-    diff: &Diff,
+fn courier_piece(
+    rows: &Rows<Named>,
+    lack: Lack,
     head: Head,
     directory: &Directory,
-    snapshot: bool,
-) -> Vec<Message> {
-    let named = diff
-        .fresh
-        .iter()
-        .filter_map(|key| courier_of(couriers, *key))
-        .map(|(entry, id)| {
+    out: &mut Vec<Message>,
+) -> Option<u64> {
+    let (piece, next) = first_of(rows, lack, MOST_ENTRIES);
+    let fresh = piece.iter().filter(|row| is_fresh(row, lack));
+    let names: Vec<Name<'_>> = fresh
+        .map(|row| {
+            let (entry, id) = &row.value;
             let courier = directory.courier(id);
-            Named {
+            Name {
                 handle: entry.handle,
                 courier_id: id,
                 name: courier.as_ref().and_then(|c| c.name.clone()),
                 vehicle: courier.as_ref().and_then(|c| c.vehicle),
             }
-        });
-    let named: Vec<Named<'_>> = named.collect();
-    let (first, rest) = match snapshot {
-        true => named.split_at(named.len().min(MOST_NAMED)),
-        false => (&[][..], &named[..]),
-    };
-    let (topic, seq) = (head.topic, head.seq);
-    let snapshot = snapshot.then(|| {
-        text(&ToFleet::Snapshot {
+        })
+        .collect();
+    let couriers = &names[..];
+    let anew = begins_anew(lack);
+    if anew {
+        let (topic, seq) = (head.topic, head.seq);
+        out.push(text(&ToFleet::Snapshot {
             topic,
             seq,
-            couriers: first,
-        })
-    });
-    let more = rest
-        .chunks(MOST_NAMED)
-        .map(|couriers| text(&ToFleet::Names { couriers }));
-    snapshot.into_iter().chain(more).collect()
-}
-
-fn positions(couriers: &Couriers, diff: &Diff, head: Head, kind: u8) -> Vec<Message> {
-    let touched = diff
-        .touched
-        .iter()
-        .filter_map(|key| courier_of(couriers, *key));
-    let entries: Vec<Entry> = touched.map(|(entry, _)| *entry).collect();
-    if entries.is_empty() && kind == DELTA {
-        return Vec::new();
+            couriers,
+        }));
+    } else if !couriers.is_empty() {
+        out.push(text(&ToFleet::Names { couriers }));
     }
-    frame::encode(kind, head, &entries)
-        .into_iter()
-        .map(Message::Binary)
-        .collect()
+    if anew || !piece.is_empty() {
+        let kind = if anew { SNAPSHOT } else { DELTA };
+        let entries = piece.iter().map(|row| &row.value.0);
+        out.push(Message::Binary(frame::encode(kind, head, entries)));
+    }
+    next
 }
 
-fn removals(couriers: &Couriers, diff: &Diff, head: Head) -> Option<Message> {
-    let gone = diff.gone.iter().copied();
-    let handles: Vec<u64> = gone
-        .filter(|key| courier_of(couriers, *key).is_none())
-        .collect();
-    let (topic, seq) = (head.topic, head.seq);
-    (!handles.is_empty()).then(|| {
-        text(&ToFleet::Removed {
-            topic,
-            seq,
-            handles: &handles,
-        })
-    })
-}
-
-fn cell_messages(
-    cells: &FxHashMap<CellIndex, Counts>,
-    diff: &Diff,
-    head: Head,
-    snapshot: bool,
-) -> Vec<Message> {
-    let counts = |key: u64| {
-        let cell = CellIndex::try_from(key).ok()?;
-        Some((cell, *cells.get(&cell)?))
-    };
-    let fresh: rustc_hash::FxHashSet<u64> = diff.fresh.iter().copied().collect();
-    let counted: Vec<Counted> = diff
-        .touched
+fn cell_piece(rows: &Rows<Counts>, lack: Lack, head: Head, out: &mut Vec<Message>) -> Option<u64> {
+    let (piece, next) = first_of(rows, lack, MOST_KEYS);
+    let cells: Vec<Counted> = piece
         .iter()
-        .filter_map(|key| {
-            let (cell, counts) = counts(*key)?;
-            Some(Counted {
-                cell: hex(*key),
-                polygon: fresh.contains(key).then(|| polygon(cell)),
-                counts,
-            })
+        .map(|row| Counted {
+            cell: hex(row.key),
+            polygon: is_fresh(row, lack).then(|| polygon(row.key)),
+            counts: row.value,
         })
         .collect();
-    let gone = diff.gone.iter().filter(|key| counts(**key).is_none());
-    let removed: Vec<String> = gone.map(|key| hex(*key)).collect();
-    let message = |cells: &[Counted], removed: &[String], snapshot| {
-        text(&ToFleet::Cells {
+    let anew = begins_anew(lack);
+    if anew || !cells.is_empty() {
+        out.push(text(&ToFleet::Cells {
             topic: head.topic,
             seq: head.seq,
-            snapshot,
-            cells,
-            removed,
-        })
-    };
-    let (first, rest) = counted.split_at(counted.len().min(MOST_NAMED));
-    let mut messages = Vec::new();
-    if snapshot || !first.is_empty() || !removed.is_empty() {
-        messages.push(message(first, &removed, snapshot));
+            snapshot: anew,
+            cells: &cells,
+            removed: &[],
+        }));
     }
-    messages.extend(
-        rest.chunks(MOST_NAMED)
-            .map(|cells| message(cells, &[], false)),
-    );
-    messages
+    next
 }
 
 fn hex(key: u64) -> String {
@@ -318,7 +273,10 @@ fn hex(key: u64) -> String {
 
 /// The cell's outline as a closed ring, `[lon, lat]`; across the antimeridian longitudes go on
 /// beyond 180.
-fn polygon(cell: CellIndex) -> Vec<[f64; 2]> {
+fn polygon(key: u64) -> Vec<[f64; 2]> {
+    let Ok(cell) = CellIndex::try_from(key) else {
+        return Vec::new();
+    };
     let middle = LatLng::from(cell).lng();
     let round = |degrees: f64| (degrees * 1e5).round() / 1e5;
     let corner = |at: &LatLng| {
@@ -335,6 +293,7 @@ fn polygon(cell: CellIndex) -> Vec<[f64; 2]> {
 mod tests {
     use super::*;
     use crate::domain::UnixMs;
+    use crate::live_map::fleet::frame::HEADER_BYTES;
 
     fn head(seq: u32) -> Head {
         Head {
@@ -345,17 +304,10 @@ mod tests {
         }
     }
 
-    fn cells(of: &[(u64, u32)]) -> Content {
-        let base = |n: u64| {
-            CellIndex::base_cells()
-                .nth(n as usize)
-                .expect("a base cell")
-        };
-        Content::Cells(
-            of.iter()
-                .map(|(n, idle)| (base(*n), [*idle, 0, 0, 0, 0, 0]))
-                .collect(),
-        )
+    fn cells(of: &[(usize, u32)]) -> Seen {
+        let base = |n: usize| CellIndex::base_cells().nth(n).expect("a base cell");
+        let counted = |(n, idle): &(usize, u32)| (u64::from(base(*n)), [*idle, 0, 0, 0, 0, 0]);
+        Seen::Cells(of.iter().map(counted).collect())
     }
 
     fn json(message: &Message) -> serde_json::Value {
@@ -365,14 +317,24 @@ mod tests {
         serde_json::from_str(text.as_str()).expect("JSON")
     }
 
+    fn told(content: &Content, since: Option<u32>, seq: u32) -> Vec<Message> {
+        let mut out = Vec::new();
+        let mut next = Some(0);
+        while let Some(key) = next {
+            let lack = Lack { since, next: key };
+            next = content.piece(lack, head(seq), &Directory::new(), &mut out);
+        }
+        out
+    }
+
     #[test]
-    fn several_ticks_merge_into_what_still_holds() {
-        let mut content = cells(&[(0, 1), (1, 1)]);
-        let came = content.replace(cells(&[(0, 2), (1, 1), (2, 1)]));
-        let left = content.replace(cells(&[(0, 3), (2, 1)]));
-        let back = content.replace(cells(&[(0, 3), (1, 5)]));
-        let merged = Diff::merged([&came, &left, &back].into_iter());
-        let messages = content.delta(&merged, head(3), &Directory::new());
+    fn several_ticks_are_told_as_what_still_holds() {
+        let mut content = Content::new(Level::World);
+        content.replace(cells(&[(0, 1), (1, 1)]), 0);
+        content.replace(cells(&[(0, 2), (1, 1), (2, 1)]), 1);
+        let left = content.replace(cells(&[(0, 3), (2, 1)]), 2);
+        content.replace(cells(&[(0, 3), (1, 5)]), 3);
+        let messages = told(&content, Some(0), 3);
         assert_eq!(messages.len(), 1);
         let told = json(&messages[0]);
         let cells = told["cells"].as_array().expect("cells");
@@ -380,20 +342,67 @@ mod tests {
         // The cell that came back has its outline again, the one that stayed has not.
         let outlined = cells.iter().filter(|c| c.get("polygon").is_some()).count();
         assert_eq!(outlined, 1, "{told}");
-        assert_eq!(told["removed"].as_array().expect("removed").len(), 1);
         assert_eq!(
             (&told["seq"], &told["snapshot"]),
             (&3.into(), &false.into())
         );
+        let mut out = Vec::new();
+        content.removals(left.gone.into_iter(), head(3), &mut out);
+        assert!(out.is_empty(), "it is back");
+        let gone = u64::from(CellIndex::base_cells().nth(2).expect("a base cell"));
+        content.removals([gone, gone].into_iter(), head(3), &mut out);
+        assert_eq!(json(&out[0])["removed"], serde_json::json!([hex(gone)]));
     }
 
     #[test]
     fn nothing_changed_is_nothing_told_and_an_empty_snapshot_is_told() {
-        let mut content = cells(&[(0, 1)]);
-        assert!(content.replace(cells(&[(0, 1)])).is_empty());
-        let empty = Content::Couriers(FxHashMap::default());
-        let messages = empty.snapshot(head(0), &Directory::new());
+        let mut content = Content::new(Level::World);
+        content.replace(cells(&[(0, 1)]), 0);
+        let same = content.replace(cells(&[(0, 1)]), 1);
+        assert_eq!(same, Replaced::default());
+        assert!(told(&content, Some(0), 1).is_empty());
+        let messages = told(&Content::new(Level::Couriers), None, 0);
         assert_eq!(json(&messages[0])["couriers"], serde_json::json!([]));
-        assert!(matches!(&messages[1], Message::Binary(frame) if frame.len() == 40));
+        assert!(matches!(&messages[1], Message::Binary(frame) if frame.len() == HEADER_BYTES));
+    }
+
+    #[test]
+    fn a_full_cell_is_told_in_small_pieces() {
+        let mut content = Content::new(Level::Couriers);
+        let courier = |handle: u32| {
+            let entry = Entry {
+                handle,
+                lat_e7: 0,
+                lon_e7: 0,
+                heading: 0,
+                speed: 0,
+                placed_at: UnixMs(0),
+                status: CourierStatus::Idle,
+            };
+            let id = CourierId::try_from(format!("courier-{handle:050}")).expect("an id");
+            (u64::from(handle), (entry, id))
+        };
+        // In no order, as a scan finds them.
+        let seen = (0..1_000).rev().map(courier).collect();
+        content.replace(Seen::Couriers(seen), 0);
+        let messages = told(&content, None, 0);
+        let (mut named, mut placed) = (0, 0);
+        for (n, message) in messages.iter().enumerate() {
+            match message {
+                Message::Text(text) => {
+                    let told = json(message);
+                    assert_eq!(told["type"] == "snapshot", n == 0);
+                    named += told["couriers"].as_array().expect("couriers").len();
+                    assert!(text.as_str().len() < 8 * 1024);
+                }
+                Message::Binary(frame) => {
+                    assert_eq!(frame[0] == SNAPSHOT, n == 1);
+                    placed += (frame.len() - HEADER_BYTES) / frame::ENTRY_BYTES;
+                    assert!(frame.len() <= 4096);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((named, placed), (1_000, 1_000));
     }
 }

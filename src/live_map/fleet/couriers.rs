@@ -64,7 +64,8 @@ struct Filter {
 /// List couriers with position and status, by id.
 #[utoipa::path(get, path = "/v1/fleet/couriers", tag = "fleet", params(Wanted),
     responses((status = 200, description = "A page", body = Page),
-              (status = 422, description = "A filter that cannot be", body = Problem)))]
+              (status = 422, description = "A filter that cannot be", body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(crate) async fn couriers(
     State(live): State<LiveMap>,
     _staff: AsDispatcher,

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::Hub;
 use super::session::{hello_message, topics_message};
+use super::topic::Cursor;
 use super::view::{Bbox, topics_of};
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
@@ -71,11 +72,11 @@ fn fixtures_of_the_fleet_channel_are_what_is_said() {
         ids.sort_unstable();
         hear(vec![topics_message(&ids, &[])]);
         let topics = hub.join(1, &wake, &ids);
-        let mut cursors = vec![None; topics.len()];
+        let mut cursors = vec![Cursor::New; topics.len()];
         let mut look = || {
             let mut out = Vec::new();
             for (topic, cursor) in topics.iter().zip(&mut cursors) {
-                hub.collect(topic, cursor, &mut out);
+                hub.tell(topic, cursor, usize::MAX, &mut out);
             }
             hear(out);
         };

@@ -18,8 +18,8 @@ pub(super) const DELTA: u8 = 2;
 const VERSION: u8 = 1;
 pub(super) const HEADER_BYTES: usize = 40;
 pub(super) const ENTRY_BYTES: usize = 16;
-/// Most entries of a frame: a frame stays well below what may wait for a slow reader.
-pub(super) const MOST_ENTRIES: usize = 2_000;
+/// Most entries of a frame: 4 KiB with its header.
+pub(super) const MOST_ENTRIES: usize = 253;
 /// Units of 1e-7° in one of an entry's 1e-6°.
 const E7_A_STEP: i64 = 10;
 
@@ -68,20 +68,13 @@ impl Entry {
     }
 }
 
-/// The entries as frames; the first one of a snapshot replaces the topic, the others add to it.
-pub(super) fn encode(kind: u8, head: Head, entries: &[Entry]) -> Vec<Bytes> {
+/// The entries, at most [`MOST_ENTRIES`] of them, as a frame.
+pub(super) fn encode<'a>(
+    kind: u8,
+    head: Head,
+    entries: impl ExactSizeIterator<Item = &'a Entry>,
+) -> Bytes {
     let origin = origin_e7(head.topic);
-    let mut frames = Vec::with_capacity(entries.len().div_ceil(MOST_ENTRIES).max(1));
-    let (first, rest) = entries.split_at(entries.len().min(MOST_ENTRIES));
-    frames.push(encode_one(kind, head, origin, first));
-    frames.extend(
-        rest.chunks(MOST_ENTRIES)
-            .map(|chunk| encode_one(DELTA, head, origin, chunk)),
-    );
-    frames
-}
-
-fn encode_one(kind: u8, head: Head, origin: (i32, i32), entries: &[Entry]) -> Bytes {
     let mut frame = BytesMut::with_capacity(HEADER_BYTES + entries.len() * ENTRY_BYTES);
     frame.put_u8(kind);
     frame.put_u8(VERSION);
@@ -158,9 +151,7 @@ mod tests {
             seq: 3,
             now: UnixMs(1_004_999),
         };
-        let frames = encode(SNAPSHOT, head, &[entry]);
-        assert_eq!(frames.len(), 1);
-        let bytes = &frames[0];
+        let bytes = encode(SNAPSHOT, head, [entry].iter());
         assert_eq!(bytes.len(), HEADER_BYTES + ENTRY_BYTES);
         let i32_at = |at: usize| {
             i64::from(i32::from_le_bytes(
@@ -171,28 +162,5 @@ mod tests {
         let lon = i32_at(32) + i32_at(48) * 10;
         assert!(((lon + 1_799_999_996).rem_euclid(3_600_000_000) + 5) % 3_600_000_000 <= 10);
         assert_eq!(&bytes[52..56], [64, 21, 4, 3]);
-    }
-
-    #[test]
-    fn large_topics_come_in_several_frames_and_an_empty_snapshot_is_one() {
-        let head = Head {
-            topic: TopicId::WORLD,
-            epoch: 1,
-            seq: 1,
-            now: UnixMs(0),
-        };
-        let entry = Entry {
-            handle: 0,
-            lat_e7: 0,
-            lon_e7: 0,
-            heading: 0,
-            speed: 0,
-            placed_at: UnixMs(0),
-            status: CourierStatus::Idle,
-        };
-        let frames = encode(SNAPSHOT, head, &vec![entry; MOST_ENTRIES + 1]);
-        let kinds: Vec<u8> = frames.iter().map(|f| f[0]).collect();
-        assert_eq!(kinds, [SNAPSHOT, DELTA]);
-        assert_eq!(encode(SNAPSHOT, head, &[])[0].len(), HEADER_BYTES);
     }
 }

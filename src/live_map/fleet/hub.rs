@@ -1,36 +1,32 @@
 //! The fleet's hub: every tick, what changed, once a topic for all who watch it.
 //!
 //! Topics exist while somebody watches them. Those of a region share a shard; the shards tick one
-//! after another, so that not all sockets are written at once. A tick scans live state, puts each
-//! topic's difference into messages, keeps the last [`RING`] differences and wakes the sessions;
-//! a session is a cursor: one tick behind it takes the shared messages, further behind the
-//! differences merged, beyond the ring a snapshot.
+//! after another, so that not all sockets are written at once. A tick looks into live state where
+//! its topics lie, and each [`Topic`] makes messages of what is different.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::Message;
 use h3o::Resolution;
 use parking_lot::Mutex;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::content::{Content, Counts, Diff};
-use super::frame::{Entry, Head};
-use super::view::{Level, TopicId};
+use super::content::{Counts, Seen};
+use super::frame::Entry;
+use super::topic::{Cursor, Teller, Topic};
+use super::view::TopicId;
 use crate::clock::SharedClock;
 use crate::directory::Directory;
 use crate::domain::UnixMs;
-use crate::live_map::state::{LiveState, Patience};
+use crate::live_map::state::{LiveState, Patience, Slot};
 use crate::telemetry::metrics as names;
 
 /// Shards, each ticking in its own part of the interval.
-const SHARDS: u32 = 4;
-/// Ticks that a session may be behind without starting anew.
-const RING: usize = 64;
-/// Topics of a region of this resolution are in one shard.
+const SHARDS: u32 = 8;
+/// Topics of a region of this resolution are in one shard, so that a screen is written once a tick.
 const REGION: Resolution = Resolution::Three;
 
 /// All topics that somebody watches.
@@ -45,28 +41,6 @@ pub(crate) struct Hub {
     /// Held from a scan until its result is in the topics: an older one never comes after a newer.
     ticking: Mutex<()>,
     sessions: Mutex<FxHashMap<u64, Arc<Notify>>>,
-}
-
-/// What a few cells hold, told to whoever looks at them.
-pub(super) struct Topic {
-    pub(super) id: TopicId,
-    inner: Mutex<Inner>,
-}
-
-struct Inner {
-    seq: u32,
-    /// `None` before the first scan.
-    content: Option<Content>,
-    ring: VecDeque<Tick>,
-    /// The messages of a snapshot, for as long as nothing has changed since.
-    snapshot: Option<(u32, Arc<[Message]>)>,
-    sessions: Vec<(u64, Arc<Notify>)>,
-}
-
-/// What the sequence number went up for.
-struct Tick {
-    diff: Diff,
-    messages: Arc<[Message]>,
 }
 
 impl Hub {
@@ -129,44 +103,39 @@ impl Hub {
             return;
         }
         let _one_at_a_time = self.ticking.lock();
-        let now = self.now();
-        let seen = self.scan(topics, now);
-        for (topic, content) in topics.iter().zip(seen) {
-            topic.take(content, self.epoch, now, &self.directory);
+        let teller = self.teller();
+        for topic in topics {
+            topic.take(self.look(topic.id, teller.now), teller);
         }
     }
 
-    /// What each of `topics` holds now.
-    fn scan(&self, topics: &[Arc<Topic>], now: UnixMs) -> Vec<Content> {
-        let mut contents: Vec<Content> = topics.iter().map(|t| empty(t.id.level())).collect();
-        let places: FxHashMap<TopicId, usize> = topics
-            .iter()
-            .enumerate()
-            .map(|(place, topic)| (topic.id, place))
-            .collect();
-        let levels: FxHashSet<Level> = topics.iter().map(|topic| topic.id.level()).collect();
-        self.state.scan(|slot| {
-            let cell = slot.cell();
-            for level in &levels {
-                let Some(place) = places.get(&level.topic_of(cell)) else {
-                    continue;
-                };
-                let live = slot.live();
-                let status = live.status(now, self.patience);
-                match &mut contents[*place] {
-                    Content::Couriers(couriers) => {
-                        let entry = Entry::of(live, status);
-                        couriers.insert(live.handle, (entry, slot.id().clone()));
+    /// What a topic holds now.
+    fn look(&self, topic: TopicId, now: UnixMs) -> Seen {
+        let level = topic.level();
+        let mut seen = Seen::nothing(level);
+        let mut look = |slot: &Slot| {
+            let live = slot.live();
+            let status = live.status(now, self.patience);
+            match &mut seen {
+                Seen::Couriers(couriers) => {
+                    let entry = Entry::of(live, status);
+                    couriers.push((u64::from(live.handle), (entry, slot.id().clone())));
+                }
+                Seen::Cells(cells) => {
+                    let cell = slot.cell();
+                    let counted = u64::from(cell.parent(level.cells()).unwrap_or(cell));
+                    // Slots come in order of their cells, and so do the parents of these.
+                    if cells.last().is_none_or(|(last, _)| *last != counted) {
+                        cells.push((counted, Counts::default()));
                     }
-                    Content::Cells(cells) => {
-                        let counted = cell.parent(level.cells()).unwrap_or(cell);
-                        let counts: &mut Counts = cells.entry(counted).or_default();
+                    if let Some((_, counts)) = cells.last_mut() {
                         counts[status as usize] += 1;
                     }
                 }
             }
-        });
-        contents
+        };
+        self.state.scan_cell(topic.cell(), &mut look);
+        seen
     }
 
     /// Begins to watch topics on behalf of a session; those that are new are filled at once.
@@ -185,7 +154,7 @@ impl Hub {
                     fresh.push(topic.clone());
                     topic
                 });
-                topic.inner.lock().sessions.push((session, wake.clone()));
+                topic.join(session, wake.clone());
                 topic.clone()
             };
             ids.iter().map(&mut join).collect()
@@ -197,9 +166,7 @@ impl Hub {
     /// Ends the watching of a topic; without anybody it is forgotten.
     pub(super) fn leave(&self, session: u64, topic: &Topic) {
         let mut topics = self.topics.lock();
-        let mut inner = topic.inner.lock();
-        inner.sessions.retain(|(id, _)| *id != session);
-        if inner.sessions.is_empty() {
+        if topic.leave(session) {
             topics.remove(&topic.id);
         }
     }
@@ -218,6 +185,12 @@ impl Hub {
         self.topics.lock().is_empty() && self.sessions.lock().is_empty()
     }
 
+    /// How many topics somebody watches.
+    #[cfg(test)]
+    pub(crate) fn watched_topics(&self) -> usize {
+        self.topics.lock().len()
+    }
+
     /// Wakes every session: they look whether they may stay.
     pub(crate) fn wake_all(&self) {
         self.sessions
@@ -226,116 +199,25 @@ impl Hub {
             .for_each(|wake| wake.notify_one());
     }
 
-    /// Gives what a session at `cursor` lacks of a topic.
-    pub(super) fn collect(&self, topic: &Topic, cursor: &mut Option<u32>, out: &mut Vec<Message>) {
-        let mut inner = topic.inner.lock();
-        if inner.content.is_none() || *cursor == Some(inner.seq) {
-            return;
-        }
-        let head = Head {
-            topic: topic.id,
-            epoch: self.epoch,
-            seq: inner.seq,
-            now: self.now(),
-        };
-        inner.tell(*cursor, head, &self.directory, out);
-        *cursor = Some(inner.seq);
-    }
-
-    fn now(&self) -> UnixMs {
-        UnixMs(self.clock.now_ms())
-    }
-}
-
-impl Topic {
-    fn new(id: TopicId) -> Self {
-        Self {
-            id,
-            inner: Mutex::new(Inner {
-                seq: 0,
-                content: None,
-                ring: VecDeque::new(),
-                snapshot: None,
-                sessions: Vec::new(),
-            }),
-        }
-    }
-
-    /// Takes what a scan found.
-    fn take(&self, new: Content, epoch: u32, now: UnixMs, directory: &Directory) {
-        let mut inner = self.inner.lock();
-        let Some(content) = &mut inner.content else {
-            inner.content = Some(new);
-            inner.wake();
-            return;
-        };
-        let diff = content.replace(new);
-        if diff.is_empty() {
-            return;
-        }
-        let seq = inner.seq + 1;
-        let head = Head {
-            topic: self.id,
-            epoch,
-            seq,
-            now,
-        };
-        let messages = inner
-            .content
-            .as_ref()
-            .map(|content| content.delta(&diff, head, directory));
-        if inner.ring.len() >= RING {
-            inner.ring.pop_front();
-        }
-        inner.seq = seq;
-        inner.snapshot = None;
-        inner.ring.push_back(Tick {
-            diff,
-            messages: messages.unwrap_or_default().into(),
-        });
-        inner.wake();
-    }
-}
-
-impl Inner {
-    fn wake(&self) {
-        for (_, wake) in &self.sessions {
-            wake.notify_one();
-        }
-    }
-
-    fn tell(
-        &mut self,
-        cursor: Option<u32>,
-        head: Head,
-        directory: &Directory,
+    /// Gives what a session at `cursor` lacks of a topic, and ends soon after `room` bytes.
+    pub(super) fn tell(
+        &self,
+        topic: &Topic,
+        cursor: &mut Cursor,
+        room: usize,
         out: &mut Vec<Message>,
     ) {
-        let Some(content) = &self.content else { return };
-        let missing = cursor.map_or(usize::MAX, |seq| (head.seq - seq) as usize);
-        if missing > self.ring.len() {
-            let messages = match &self.snapshot {
-                Some((seq, messages)) if *seq == head.seq => messages.clone(),
-                _ => Arc::from(content.snapshot(head, directory)),
-            };
-            out.extend(messages.iter().cloned());
-            self.snapshot = Some((head.seq, messages));
-            return;
+        if topic.is_ahead_of(*cursor) {
+            topic.tell(cursor, self.teller(), room, out);
         }
-        let ticks = self.ring.range(self.ring.len() - missing..);
-        if missing == 1 {
-            out.extend(ticks.flat_map(|tick| tick.messages.iter().cloned()));
-            return;
-        }
-        let diff = Diff::merged(ticks.map(|tick| &tick.diff));
-        out.extend(content.delta(&diff, head, directory));
     }
-}
 
-fn empty(level: Level) -> Content {
-    match level {
-        Level::Couriers => Content::Couriers(FxHashMap::default()),
-        Level::Cells(_) | Level::World => Content::Cells(FxHashMap::default()),
+    fn teller(&self) -> Teller<'_> {
+        Teller {
+            directory: &self.directory,
+            epoch: self.epoch,
+            now: UnixMs(self.clock.now_ms()),
+        }
     }
 }
 

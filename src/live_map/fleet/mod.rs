@@ -1,16 +1,19 @@
 //! The fleet channel, and what a dispatcher reads of the present over HTTP.
 //!
 //! A socket is opened with a ticket ([`tickets`]), says what it looks at ([`view`]), and is told by
-//! the [`hub`] in packed [`frame`]s and counted cells ([`content`]).
+//! the [`hub`], [`topic`] by topic, in packed [`frame`]s and counted cells ([`content`]).
 
 mod attention;
+mod candidates;
 mod content;
 mod couriers;
 mod frame;
 mod hub;
 mod positions;
+mod rows;
 mod session;
 mod tickets;
+mod topic;
 mod view;
 
 #[cfg(test)]
@@ -30,6 +33,7 @@ use crate::domain::{CourierId, UnixMs};
 use tickets::Tickets;
 
 pub(crate) use attention::{__path_attention, attention};
+pub(crate) use candidates::{__path_candidates, candidates};
 pub(crate) use couriers::{__path_couriers, couriers};
 pub(crate) use hub::Hub;
 pub(crate) use positions::{

@@ -55,7 +55,8 @@ impl ShownPosition {
 #[utoipa::path(get, path = "/v1/couriers/{id}/position", tag = "couriers",
     params(("id" = String, Path, description = "The courier")),
     responses((status = 200, description = "The newest fix", body = ShownPosition),
-              (status = 404, description = "No such courier, or no fix yet", body = Problem)))]
+              (status = 404, description = "No such courier, or no fix yet", body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(crate) async fn position(
     State(live): State<LiveMap>,
     _staff: AsDispatcher,
@@ -117,7 +118,8 @@ pub(crate) struct Properties {
 /// At most 20,000 couriers; `truncated` says whether there are more.
 #[utoipa::path(get, path = "/v1/fleet/positions", tag = "fleet", params(InBbox),
     responses((status = 200, description = "A feature a courier", body = FeatureCollection),
-              (status = 422, description = "No such bbox", body = Problem)))]
+              (status = 422, description = "No such bbox", body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(crate) async fn positions(
     State(live): State<LiveMap>,
     _staff: AsDispatcher,
@@ -200,7 +202,8 @@ pub(crate) struct TrailProperties {
     params(("id" = String, Path, description = "The courier"), Back),
     responses((status = 200, description = "The way", body = Trail),
               (status = 404, description = "No such courier, or no fix yet", body = Problem),
-              (status = 422, description = "More than 120 minutes", body = Problem)))]
+              (status = 422, description = "More than 120 minutes", body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(crate) async fn trail(
     State(live): State<LiveMap>,
     _staff: AsDispatcher,

@@ -1,5 +1,6 @@
 //! A dispatcher's screen on the fleet channel.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,19 +13,16 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::hub::{Hub, Topic};
+use super::hub::Hub;
 use super::tickets::may_stay;
+use super::topic::{Cursor, Topic};
 use super::view::{Bbox, TopicId, topics_of};
 use crate::access::LetInBy;
 use crate::domain::{CourierId, UnixMs};
-use crate::http::{AsDispatcher, Problem};
+use crate::http::{AsDispatcher, ClientAddr, Problem};
 use crate::live_map::LiveMap;
 use crate::live_map::close::Close;
-use crate::live_map::socket::{self, Session};
-use crate::telemetry::metrics as names;
-
-/// A session is asked to write about this much at a time, bytes.
-const AT_A_TIME_BYTES: usize = 32 * 1024;
+use crate::live_map::socket::{self, Line, Session, size};
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -86,7 +84,7 @@ struct FleetSession {
 /// A topic with what was sent of it.
 struct Watched {
     topic: Arc<Topic>,
-    cursor: Option<u32>,
+    cursor: Cursor,
 }
 
 impl FleetSession {
@@ -128,7 +126,7 @@ impl FleetSession {
         let joined = hub.join(self.number, &self.wake, &add);
         self.watched.extend(joined.into_iter().map(|topic| Watched {
             topic,
-            cursor: None,
+            cursor: Cursor::New,
         }));
         self.first.push(topics_message(&add, &remove));
     }
@@ -148,7 +146,7 @@ impl Drop for FleetSession {
 impl Session for FleetSession {
     const CHANNEL: &'static str = "fleet";
 
-    async fn greet(hello: String, live: LiveMap) -> Result<Self, Close> {
+    async fn greet(hello: String, live: LiveMap, _client: IpAddr) -> Result<Self, Close> {
         let Ok(FromDispatcher::Hello { ticket }) = serde_json::from_str(&hello) else {
             return Err(Close::BadMessage(
                 r#"the first message must be {"type":"hello","ticket":"…"}"#,
@@ -160,30 +158,32 @@ impl Session for FleetSession {
         Ok(Self::new(live, by.ok_or(Close::Unauthorized)?))
     }
 
-    fn collect(&mut self, now: UnixMs, out: &mut Vec<Message>) -> Result<(), Close> {
-        if !may_stay(self.by, self.live.directory(), now) {
+    fn collect(&mut self, line: &Line, room: usize, out: &mut Vec<Message>) -> Result<bool, Close> {
+        if !may_stay(self.by, self.live.directory(), line.now()) {
             return Err(Close::Revoked);
         }
         out.append(&mut self.first);
         let topics = self.watched.len();
-        let (mut bytes, mut measured) = (0, 0);
+        let mut told = 0;
         for _ in 0..topics {
             let watched = &mut self.watched[self.turn % topics];
-            self.turn = (self.turn + 1) % topics;
-            self.live
-                .hub()
-                .collect(&watched.topic, &mut watched.cursor, out);
-            bytes += out[measured..].iter().map(size).sum::<usize>();
-            measured = out.len();
-            if bytes >= AT_A_TIME_BYTES {
+            let from = out.len();
+            let hub = self.live.hub();
+            hub.tell(&watched.topic, &mut watched.cursor, room - told, out);
+            told += out[from..].iter().map(size).sum::<usize>();
+            // A topic in the middle of its telling goes on when there is room.
+            if !watched.cursor.is_between() {
+                self.turn = (self.turn + 1) % topics;
+            }
+            if told >= room {
                 break;
             }
         }
         if !out.is_empty() {
-            metrics::counter!(names::LIVE_UPDATES, "channel" => Self::CHANNEL)
-                .increment(out.iter().map(updates).sum());
+            let positions = out.iter().map(updates).sum();
+            line.meters.told_fleet(positions);
         }
-        Ok(())
+        Ok(told >= room)
     }
 
     fn receive(&mut self, text: &str, now: UnixMs) -> Result<(), Close> {
@@ -215,14 +215,6 @@ impl Session for FleetSession {
     }
 }
 
-fn size(message: &Message) -> usize {
-    match message {
-        Message::Text(text) => text.as_str().len(),
-        Message::Binary(frame) => frame.len(),
-        _ => 0,
-    }
-}
-
 /// Positions in a frame.
 fn updates(message: &Message) -> u64 {
     match message {
@@ -251,7 +243,8 @@ pub(crate) struct Ticket {
     responses((status = 200, description = "A ticket", body = Ticket),
               (status = 401, description = "No credential", body = Problem),
               (status = 403, description = "Not a dispatcher", body = Problem),
-              (status = 429, description = "Too many tickets are out", body = Problem)))]
+              (status = 429, description = "Too many tickets are out", body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(crate) async fn ticket(
     State(live): State<LiveMap>,
     caller: AsDispatcher,
@@ -280,7 +273,8 @@ pub(crate) async fn ticket(
 pub(crate) async fn socket(
     State(live): State<LiveMap>,
     headers: HeaderMap,
+    client: ClientAddr,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    socket::open::<FleetSession>(live, &headers, upgrade)
+    socket::open::<FleetSession>(live, client, &headers, upgrade)
 }

@@ -291,11 +291,11 @@ async fn a_screen_that_fell_behind_is_brought_up_to_date_at_once() {
     let view: super::view::Bbox = "14.49,35.89,14.51,35.91".parse().expect("a bbox");
     let topics = hub.join(77, &wake, &super::view::topics_of(&view, 14.0));
     let mut screen = Screen::default();
-    let mut cursors = vec![None; topics.len()];
+    let mut cursors = vec![super::topic::Cursor::New; topics.len()];
     let mut take = |screen: &mut Screen| {
         let mut out = Vec::new();
         for (topic, cursor) in topics.iter().zip(&mut cursors) {
-            hub.collect(topic, cursor, &mut out);
+            hub.tell(topic, cursor, usize::MAX, &mut out);
         }
         let told = out.len();
         for message in out {
@@ -396,6 +396,53 @@ async fn positions_are_read_over_http() {
 }
 
 #[tokio::test]
+async fn who_could_take_a_delivery_is_ranked_by_work_and_way() {
+    let rig = Rig::start().await;
+    for (id, metres) in [("c-far", 3_000.0), ("c-near", 500.0), ("c-busy", 100.0)] {
+        rig.put_courier(id);
+        rig.fix(id, destination(city(), 90.0, metres)).await;
+    }
+    rig.put_courier("c-unheard-of");
+    rig.put_courier("c-off-duty");
+    rig.fix("c-off-duty", city()).await;
+    let known = rig.directory.courier(&courier_id("c-off-duty"));
+    let mut off = known.expect("put").as_ref().clone();
+    off.on_duty = false;
+    rig.directory.put_courier(off);
+    rig.until(|live| live.state().len() == 4).await;
+    let put = |id, courier, status| {
+        let mut delivery = delivery(id, courier, 0, city());
+        delivery.pickup.position = city();
+        rig.directory.put_delivery(stepped(delivery, status, T0));
+    };
+    put("d-1", None, DeliveryStatus::Created);
+    put("d-2", Some("c-busy"), DeliveryStatus::Assigned);
+    put("d-3", Some("c-far"), DeliveryStatus::Delivered);
+
+    let (status, answer) = rig.get("/v1/deliveries/d-1/candidates").await;
+    assert_eq!(status, 200, "{answer}");
+    let items = answer["items"].as_array().expect("items");
+    let ids: Vec<_> = items.iter().map(|one| &one["courier_id"]).collect();
+    assert_eq!(ids, ["c-near", "c-far", "c-busy"]);
+    assert_eq!(items[2]["open_deliveries"], 1);
+    assert!(items[0]["distance_m"].is_i64(), "{answer}");
+    let (_, one) = rig.get("/v1/deliveries/d-1/candidates?limit=1").await;
+    assert_eq!(one["items"].as_array().map(Vec::len), Some(1));
+    for (path, status) in [
+        ("d-1/candidates?limit=0", 422),
+        ("d-3/candidates", 404),
+        ("d-9/candidates", 404),
+    ] {
+        assert_eq!(
+            rig.get(&format!("/v1/deliveries/{path}")).await.0,
+            status,
+            "{path}"
+        );
+    }
+    rig.stopped().await;
+}
+
+#[tokio::test]
 async fn what_needs_attention_comes_first() {
     let rig = Rig::start().await;
     for id in ["c-1", "c-2"] {
@@ -443,7 +490,11 @@ async fn what_needs_attention_comes_first() {
     };
     let (_, list) = rig.get("/v1/fleet/attention").await;
     assert_eq!(kinds(&list), ["sos", "late", "unassigned"], "{list}");
-    assert_eq!(list["items"][1]["delivery_id"], "d-late");
+    assert_eq!(list["items"][0]["courier_name"], "Courier c-2");
+    let late = &list["items"][1];
+    assert_eq!(late["delivery_id"], "d-late");
+    assert_eq!(late["delivery_label"], "Door");
+    assert_eq!(late["courier_name"], "Courier c-1");
     rig.clock.advance(120_000);
     let (_, list) = rig.get("/v1/fleet/attention").await;
     assert_eq!(

@@ -74,6 +74,7 @@ impl Level {
     }
 
     /// The topic of this level that `cell` (of resolution 8) belongs to.
+    #[cfg(test)]
     pub(crate) fn topic_of(self, cell: CellIndex) -> TopicId {
         let parent = self.topics().and_then(|resolution| cell.parent(resolution));
         parent.map_or(TopicId::WORLD, |parent| TopicId(parent.into()))

@@ -5,6 +5,7 @@
 //!   then by `fix_time`, so that a phone whose clock is ahead cannot freeze its dot.
 //! - Within an upload only the newest fix moves the dot; all of them go to the trail.
 //! - A handle names one courier as long as the process runs; it is never given to another.
+//! - Every courier is found by its id and by the cell it is in.
 //! - At most [`MAX_COURIERS`] couriers, and [`TRAIL_BYTES`] for the trails of all together.
 
 mod simplify;
@@ -12,6 +13,10 @@ mod slot;
 mod status;
 mod trail;
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use h3o::CellIndex;
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
@@ -54,6 +59,8 @@ pub(crate) struct LiveState(RwLock<Slots>);
 struct Slots {
     slots: Vec<Option<Slot>>,
     index: FxHashMap<CourierId, u32>,
+    /// Cell of resolution 8 and place of each courier: what lies in a larger cell is a range.
+    by_cell: BTreeSet<(u64, u32)>,
     free: Vec<u32>,
     next_handle: u32,
 }
@@ -63,8 +70,8 @@ impl LiveState {
     pub(crate) fn apply(&self, id: &CourierId, batch: &FixBatch) -> Applied {
         let mut slots = self.0.write();
         let allowance = slots.corners_a_courier();
-        if let Some(slot) = slots.get_mut(id) {
-            return slot.take(batch, allowance);
+        if let Some(place) = slots.index.get(id).copied() {
+            return slots.take(place, batch, allowance);
         }
         let Some(newest) = slot::newest_of(batch) else {
             // Nothing to show yet.
@@ -133,6 +140,26 @@ impl LiveState {
             from += SCAN_CHUNK;
         }
     }
+
+    /// The same with those in `cell` (of a resolution of at most 8; the whole earth without), in
+    /// order of their cells of resolution 8. A courier who moves meanwhile may be seen twice.
+    pub(crate) fn scan_cell(&self, cell: Option<CellIndex>, mut look: impl FnMut(&Slot)) {
+        let (first, last) = cell.map_or((0, u64::MAX), slot::cells_within);
+        let mut from = Bound::Included((first, 0));
+        loop {
+            let slots = self.0.read();
+            let range = slots
+                .by_cell
+                .range((from, Bound::Included((last, u32::MAX))));
+            let mut at = None;
+            for (cell, place) in range.take(SCAN_CHUNK) {
+                slots.slots[*place as usize].iter().for_each(&mut look);
+                at = Some((*cell, *place));
+            }
+            let Some(at) = at else { return };
+            from = Bound::Excluded(at);
+        }
+    }
 }
 
 impl Slots {
@@ -142,6 +169,21 @@ impl Slots {
 
     fn get_mut(&mut self, id: &CourierId) -> Option<&mut Slot> {
         self.slots.get_mut(*self.index.get(id)? as usize)?.as_mut()
+    }
+
+    fn take(&mut self, place: u32, batch: &FixBatch, allowance: usize) -> Applied {
+        let Some(slot) = &mut self.slots[place as usize] else {
+            // The index names no empty place.
+            return Applied::Still;
+        };
+        let before = u64::from(slot.cell());
+        let applied = slot.take(batch, allowance);
+        let after = u64::from(slot.cell());
+        if before != after {
+            self.by_cell.remove(&(before, place));
+            self.by_cell.insert((after, place));
+        }
+        applied
     }
 
     fn add(&mut self, id: CourierId, newest: Live, batch: &FixBatch, allowance: usize) -> Applied {
@@ -160,6 +202,7 @@ impl Slots {
             // Below MAX_COURIERS.
             (self.slots.len() - 1) as u32
         });
+        self.by_cell.insert((u64::from(slot.cell()), place));
         self.slots[place as usize] = Some(slot);
         self.index.insert(id, place);
         Applied::New
@@ -167,7 +210,9 @@ impl Slots {
 
     fn remove(&mut self, id: &CourierId) {
         if let Some(place) = self.index.remove(id) {
-            self.slots[place as usize] = None;
+            if let Some(slot) = self.slots[place as usize].take() {
+                self.by_cell.remove(&(u64::from(slot.cell()), place));
+            }
             self.free.push(place);
         }
     }
@@ -268,5 +313,54 @@ mod tests {
         state.scan(|slot| handles.push(slot.live().handle));
         assert_eq!(handles.len(), 1);
         assert_ne!(handles[0], first);
+    }
+
+    #[test]
+    fn whoever_is_in_a_cell_is_found_there_and_nowhere_else() {
+        let state = LiveState::default();
+        let id = |n: u32| CourierId::try_from(format!("c-{n}")).expect("an id");
+        let place = |n: u32| (f64::from(n % 170) - 85.0, f64::from(n % 359) - 179.0);
+        for n in 0..2_000_u32 {
+            let (lat, lon) = place(n);
+            state.apply(&id(n), &batch_at(1_000, lat, lon));
+        }
+        for n in (0..2_000_u32).step_by(3) {
+            let (lat, lon) = place(n + 7);
+            state.apply(&id(n), &batch_at(2_000, lat, lon));
+        }
+        for n in (0..2_000_u32).step_by(11) {
+            state.forget(&id(n));
+        }
+        let mut all = Vec::new();
+        state.scan(|slot| all.push((slot.live().handle, slot.cell())));
+        let whole = |cell| {
+            let mut found = Vec::new();
+            state.scan_cell(cell, |slot| found.push(slot.live().handle));
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(whole(None).len(), all.len());
+        for resolution in h3o::Resolution::range(h3o::Resolution::Zero, h3o::Resolution::Eight) {
+            for (_, cell) in all.iter().step_by(97) {
+                let cell = cell.parent(resolution).expect("a coarser cell");
+                let within = |c: &CellIndex| c.parent(resolution) == Some(cell);
+                let mut expected: Vec<u32> = all
+                    .iter()
+                    .filter(|(_, c)| within(c))
+                    .map(|(handle, _)| *handle)
+                    .collect();
+                expected.sort_unstable();
+                assert_eq!(whole(Some(cell)), expected, "{cell}");
+            }
+        }
+    }
+
+    fn batch_at(at_s: i64, lat: f64, lon: f64) -> FixBatch {
+        let position = Position::from_degrees(lat, lon).expect("a position");
+        FixBatch {
+            received_at: UnixMs(at_s * 1000),
+            fixes: vec![Fix::new(UnixMs(at_s * 1000), position)],
+            sos: false,
+        }
     }
 }

@@ -176,3 +176,17 @@ fn cell_of(position: Position) -> CellIndex {
         |at| at.to_cell(CELL_RESOLUTION),
     )
 }
+
+/// The first and the last number that a cell of resolution 8 within `cell` can have: the digits of
+/// a cell's number stand below one another like those of a date.
+pub(super) fn cells_within(cell: CellIndex) -> (u64, u64) {
+    const RESOLUTION_AT: u32 = 52;
+    const DIGIT_BITS: u32 = 3;
+    let below = |resolution: Resolution| {
+        (1_u64 << (DIGIT_BITS * (15 - u32::from(u8::from(resolution))))) - 1
+    };
+    let open = below(cell.resolution()) & !below(CELL_RESOLUTION);
+    let fine = u64::from(u8::from(CELL_RESOLUTION)) << RESOLUTION_AT;
+    let number = u64::from(cell) & !(0xf << RESOLUTION_AT) | fine;
+    (number & !open, number | open)
+}

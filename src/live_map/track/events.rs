@@ -13,25 +13,27 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::TooManyViewers;
 use super::messages::TrackSnapshot;
-use super::session::{TrackSession, note_latency};
+use super::session::TrackSession;
 use super::topic::{Gone, Told};
-use crate::http::{AsLink, Problem};
+use crate::access::LinkChannel;
+use crate::http::{AsLink, ClientAddr, Problem};
 use crate::live_map::LiveMap;
 use crate::live_map::close::Close;
-use crate::live_map::socket::{Line, OpenGauge, Session, count, drain_text, heartbeat_text};
+use crate::live_map::meters::{OpenGauge, count};
+use crate::live_map::socket::{Session, drain_text, heartbeat_text};
 
-/// Something is said at least this often.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 const CHANNEL: &str = "customer_events";
 
 /// Look at one delivery once.
 #[utoipa::path(get, path = "/v1/track", tag = "customer",
     responses((status = 200, description = "What may be seen now", body = TrackSnapshot<'static>),
               (status = 401, description = "No such link", body = Problem),
-              (status = 410, description = "Completed, or the link has expired", body = Problem)))]
+              (status = 410, description = "Completed, or the link has expired", body = Problem)),
+    security(("link" = [])))]
 pub(crate) async fn track(
     State(live): State<LiveMap>,
     AsLink(link): AsLink,
+    ClientAddr(client): ClientAddr,
 ) -> Result<Response, Problem> {
     live.admit()?;
     let now = live.line().now();
@@ -41,6 +43,8 @@ pub(crate) async fn track(
         .snapshot_now(&tracks.world, now)
         .map_err(|Gone| gone())?;
     tracks.watch(&link.delivery_id, now);
+    let log = live.access().link_log();
+    log.note(link.id, LinkChannel::Poll, client, now);
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, json), no_store()], snapshot).into_response())
 }
@@ -61,10 +65,12 @@ pub(crate) struct Resume {
     responses((status = 200, description = "A stream of messages", content_type = "text/event-stream"),
               (status = 401, description = "No such link", body = Problem),
               (status = 410, description = "Completed, or the link has expired", body = Problem),
-              (status = 429, description = "Too many viewers", body = Problem)))]
+              (status = 429, description = "Too many viewers", body = Problem)),
+    security(("link" = [])))]
 pub(crate) async fn track_events(
     State(live): State<LiveMap>,
     AsLink(link): AsLink,
+    ClientAddr(client): ClientAddr,
     Query(resume): Query<Resume>,
 ) -> Result<Response, Problem> {
     live.admit()?;
@@ -75,6 +81,8 @@ pub(crate) async fn track_events(
     topic
         .snapshot_now(&tracks.world, now)
         .map_err(|Gone| gone())?;
+    let log = live.access().link_log();
+    log.note(link.id, LinkChannel::Events, client, now);
     let session = tracks.join(link, resume.epoch.zip(resume.seq), now);
     let session = session.map_err(|TooManyViewers| {
         Problem::too_many("too many look at this delivery; try again later", 30)
@@ -82,7 +90,7 @@ pub(crate) async fn track_events(
     let viewer = Viewer {
         open: live.line().gate.enter(),
         gauge: OpenGauge::new(CHANNEL),
-        line: live.line().clone(),
+        live,
         session,
         ended: false,
     };
@@ -92,7 +100,8 @@ pub(crate) async fn track_events(
 /// A viewer with its stream's place in the count of open connections.
 struct Viewer {
     session: TrackSession,
-    line: Line,
+    live: LiveMap,
+    /// Why it ends was said.
     ended: bool,
     #[expect(dead_code, reason = "held while the stream is open")]
     open: TaskTrackerToken,
@@ -119,14 +128,14 @@ fn event(text: String) -> Result<Event, Infallible> {
 impl Viewer {
     /// Waits for the next messages; after the last ones `ended` is set.
     async fn next(&mut self) -> Vec<String> {
-        let heartbeat_at = tokio::time::Instant::now() + HEARTBEAT_EVERY;
+        let heartbeat_at = tokio::time::Instant::now() + self.live.line().manners.heartbeat;
         loop {
-            let now = self.line.now();
-            let mut texts = Vec::new();
+            let now = self.live.now();
+            let (mut texts, mut fix) = (Vec::new(), None);
             let told = self.session.next(now, |told| {
                 texts.push(match told {
                     Told::Frame(text, received_at) => {
-                        note_latency(received_at, now);
+                        fix = received_at.or(fix);
                         text.as_str().to_owned()
                     }
                     Told::NothingNew => heartbeat_text(now),
@@ -136,6 +145,8 @@ impl Viewer {
                 return self.end(close, None);
             }
             if !texts.is_empty() {
+                let meters = &self.live.line().meters;
+                meters.told_customer(texts.len(), fix, now);
                 return texts;
             }
             let due_ms = self
@@ -144,17 +155,17 @@ impl Viewer {
                 .map_or(i64::MAX, |due| due.since(now))
                 .max(0);
             let due = Duration::from_millis(due_ms.unsigned_abs().saturating_add(1));
-            let due = tokio::time::Instant::now() + due.min(HEARTBEAT_EVERY);
+            let due = tokio::time::Instant::now() + due.min(self.live.line().manners.heartbeat);
             tokio::select! {
-                () = self.line.gate.drain().cancelled() => {
-                    let wait = self.line.gate.drain_after();
+                () = self.live.line().gate.drain().cancelled() => {
+                    let wait = self.live.line().gate.drain_after();
                     let drain = drain_text(500 + wait.as_millis());
                     return self.end(Close::Restart, Some(drain));
                 }
                 () = self.session.wake().notified() => {}
                 () = tokio::time::sleep_until(due.min(heartbeat_at)) => {
                     if tokio::time::Instant::now() >= heartbeat_at {
-                        return vec![heartbeat_text(self.line.now())];
+                        return vec![heartbeat_text(self.live.now())];
                     }
                 }
             }
@@ -165,6 +176,15 @@ impl Viewer {
         self.ended = true;
         count(CHANNEL, close.code());
         before.into_iter().chain([close.message()]).collect()
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        if !self.ended {
+            // The client went away, or read nothing until the kernel gave it up.
+            count(CHANNEL, 1006);
+        }
     }
 }
 

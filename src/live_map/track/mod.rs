@@ -15,7 +15,7 @@ mod world;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
-mod privacy_tests;
+mod privacy;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,6 @@
 //! One viewer of one delivery, over a WebSocket or as server-sent events.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,13 +13,13 @@ use tokio::sync::Notify;
 use super::messages::FromCustomer;
 use super::topic::{Cursor, Gone, Told, TrackTopic};
 use super::{TooManyViewers, Tracks};
-use crate::access::AccessError;
+use crate::access::{AccessError, LinkChannel};
 use crate::directory::Link;
 use crate::domain::UnixMs;
-use crate::http::Problem;
+use crate::http::{ClientAddr, Problem};
 use crate::live_map::LiveMap;
 use crate::live_map::close::Close;
-use crate::live_map::socket::{self, Session};
+use crate::live_map::socket::{self, Line, Session};
 
 /// A viewer. Dropping it ends the watching.
 pub(crate) struct TrackSession {
@@ -85,7 +86,7 @@ impl Drop for TrackSession {
 impl Session for TrackSession {
     const CHANNEL: &'static str = "customer";
 
-    async fn greet(hello: String, live: LiveMap) -> Result<Self, Close> {
+    async fn greet(hello: String, live: LiveMap, client: IpAddr) -> Result<Self, Close> {
         let Ok(FromCustomer::Hello { token, epoch, seq }) = serde_json::from_str(&hello) else {
             return Err(Close::BadMessage(
                 r#"the first message must be {"type":"hello","token":"…"}"#,
@@ -98,22 +99,36 @@ impl Session for TrackSession {
             .map_err(|error| match error {
                 AccessError::Gone => Close::Gone,
                 AccessError::Unavailable => Close::Restart,
+                AccessError::TooMany(_) => Close::TooMany("too many connections; wait"),
                 AccessError::Unauthorized | AccessError::Forbidden => Close::Unauthorized,
             })?;
+        let log = live.access().link_log();
+        log.note(link.id, LinkChannel::WebSocket, client, live.now());
         let joined = live.tracks().join(link, epoch.zip(seq), live.now());
         joined.map_err(|TooManyViewers| Close::TooMany("too many look at this delivery"))
     }
 
-    fn collect(&mut self, now: UnixMs, out: &mut Vec<Message>) -> Result<(), Close> {
+    fn collect(
+        &mut self,
+        line: &Line,
+        _room: usize,
+        out: &mut Vec<Message>,
+    ) -> Result<bool, Close> {
+        let now = line.now();
+        let (from, mut fix) = (out.len(), None);
         self.next(now, |told| {
             out.push(match told {
                 Told::Frame(text, received_at) => {
-                    note_latency(received_at, now);
+                    fix = received_at.or(fix);
                     Message::Text(text)
                 }
                 Told::NothingNew => socket::heartbeat(now),
             });
-        })
+        })?;
+        // A handful of messages at most: they always have room.
+        let told = out.len() - from;
+        line.meters.told_customer(told, fix, now);
+        Ok(false)
     }
 
     fn receive(&mut self, _text: &str, _now: UnixMs) -> Result<(), Close> {
@@ -129,29 +144,19 @@ impl Session for TrackSession {
     }
 }
 
-/// Counts an update that goes out, and how old it is if it is a fix.
-pub(super) fn note_latency(received_at: Option<UnixMs>, now: UnixMs) {
-    if let Some(received_at) = received_at {
-        let seconds = now.since(received_at).max(0) as f64 / 1000.0;
-        metrics::histogram!(crate::telemetry::metrics::LIVE_LATENCY_SECONDS, "channel" => "customer")
-            .record(seconds);
-    }
-    metrics::counter!(crate::telemetry::metrics::LIVE_UPDATES, "channel" => "customer")
-        .increment(1);
-}
-
 /// Follow one delivery.
 ///
 /// WebSocket; the first message is `{"type":"hello","token":"…"}` with the link's token, and `epoch`
 /// and `seq` of the last message seen where a connection is resumed. Close codes from 4000 on say
-/// why the server closed; 4001, 4003, 4004, 4010 and 4011 mean: do not reconnect.
+/// why the server closed; 4000, 4001, 4003, 4010 and 4011 mean: do not reconnect.
 #[utoipa::path(get, path = "/ws/track", tag = "customer",
     responses((status = 101, description = "Switching to WebSocket"),
               (status = 503, description = "The server is stopping", body = Problem)))]
 pub(crate) async fn socket(
     State(live): State<LiveMap>,
     headers: HeaderMap,
+    client: ClientAddr,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    socket::open::<TrackSession>(live, &headers, upgrade)
+    socket::open::<TrackSession>(live, client, &headers, upgrade)
 }

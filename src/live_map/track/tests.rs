@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 use crate::domain::DeliveryStatus::{Arrived, Assigned, Delivered, PickedUp};
 use crate::domain::geo::destination;
 use crate::domain::{Delivery, Position};
-use crate::live_map::test_kit::{Rig, T0, at, courier_id, delivery, stepped, upload};
+use crate::live_map::test_kit::{Counted, Rig, T0, at, courier_id, delivery, stepped, upload};
 
 fn door() -> Position {
     at(35.90, 14.50)
@@ -340,5 +340,48 @@ async fn a_burst_of_fixes_is_told_as_its_newest() {
         }
     }
     assert!(told <= 3, "{told} fixes were told of a burst");
+    rig.stopped().await;
+}
+
+/// The message in the next event of a stream.
+async fn event(events: &mut axum::body::BodyDataStream) -> serde_json::Value {
+    let bytes = events.next().await.expect("an event").expect("bytes");
+    let text = std::str::from_utf8(&bytes).expect("text");
+    let data = text.strip_prefix("data: ").expect("data").trim_end();
+    serde_json::from_str(data).expect("JSON")
+}
+
+#[tokio::test]
+async fn a_stream_of_events_is_resumed_and_drained_and_counted() {
+    let counted = Counted::here();
+    let (rig, token) = rig_under_way().await;
+    let open = async |path: &str| {
+        let (status, body) = rig.request_body("GET", path, &token).await;
+        assert_eq!(status.as_u16(), 200);
+        body.into_data_stream()
+    };
+    let mut first = open("/v1/track/events").await;
+    let snapshot = event(&mut first).await;
+    assert_eq!(snapshot["type"], "snapshot");
+    drop(first);
+    assert_eq!(counted.closed("customer_events", 1006), 1);
+
+    let (epoch, seq) = (&snapshot["epoch"], &snapshot["seq"]);
+    let mut resumed = open(&format!("/v1/track/events?epoch={epoch}&seq={seq}")).await;
+    assert_eq!(event(&mut resumed).await["type"], "hb");
+    rig.directory
+        .put_delivery(stepped(under_way(), Arrived, rig.now()));
+    assert_eq!(event(&mut resumed).await["status"], "arrived");
+    let mut foreign = open("/v1/track/events?epoch=1&seq=1").await;
+    assert_eq!(event(&mut foreign).await["type"], "snapshot");
+    drop(foreign);
+    let (status, _) = rig.request("GET", "/v1/track/events?seq=x", &token).await;
+    assert_eq!(status, 400);
+
+    rig.stop();
+    assert!(event(&mut resumed).await["retry_ms"].is_u64());
+    assert_eq!(event(&mut resumed).await["code"], "restart");
+    assert!(resumed.next().await.is_none());
+    assert_eq!(counted.closed("customer_events", 1012), 1);
     rig.stopped().await;
 }

@@ -1,5 +1,8 @@
 //! What tests of the live map share: a live map over a real log, on a real port.
 
+mod counted;
+mod raw;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +10,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{SinkExt, StreamExt};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -19,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use super::socket::Manners;
 use super::{LiveMap, Parts};
 use crate::access::{Access, SecretKind, hash_secret, issue};
 use crate::clock::ManualClock;
@@ -31,6 +36,9 @@ use crate::domain::{
 use crate::roads::Roads;
 use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::stream::{Log, Record, TOPIC_DELIVERY_LOCATION, partition_for_key};
+
+pub(crate) use counted::Counted;
+pub(crate) use raw::{RawClient, SOON, frame};
 
 /// When tests begin: 2026-11-22T10:00:00Z.
 pub(crate) const T0: UnixMs = UnixMs(1_795_341_600_000);
@@ -103,14 +111,27 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Manners::default()).await
+    }
+
+    /// One that is less patient, or more.
+    pub(crate) async fn start_with(manners: Manners) -> Self {
+        let config = Config::defaults().expect("defaults");
+        Self::start_over(manners, Roads::none(), config).await
+    }
+
+    /// One over roads and with settings of its own.
+    pub(crate) async fn start_over(manners: Manners, roads: Roads, config: Config) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        Self::start_on(dir, Directory::new(), ManualClock::at(T0.0)).await
+        let clock = ManualClock::at(T0.0);
+        Self::start_on(dir, Directory::new(), clock, (manners, roads, config)).await
     }
 
     async fn start_on(
         dir: tempfile::TempDir,
         directory: Arc<Directory>,
         clock: Arc<ManualClock>,
+        (manners, roads, mut config): (Manners, Roads, Config),
     ) -> Self {
         let options = EmbeddedLogOptions::new(dir.path(), PARTITIONS);
         let log: Arc<dyn Log> = EmbeddedLog::open(options, clock.clone()).expect("the log opens");
@@ -119,18 +140,17 @@ impl Rig {
             .await
             .expect("a port");
         let address = listener.local_addr().expect("an address");
-        let mut config = Config::defaults().expect("defaults");
         config.live_map.tick_ms = 40;
         let parts = Parts {
             log: log.clone(),
             directory: directory.clone(),
-            roads: Roads::none(),
+            roads,
             access: access.clone(),
             clock: clock.clone(),
             public_url: format!("http://{address}").into(),
             rng: StdRng::seed_from_u64(7),
         };
-        let live = LiveMap::new(&config, parts);
+        let live = LiveMap::with_manners(&config, parts, manners);
         let router: axum::Router = live.routes().into();
         let router = router.layer(Extension(access));
         let stop = CancellationToken::new();
@@ -171,7 +191,13 @@ impl Rig {
         self.running.await.expect("no panic").expect("stops well");
         log.close().await.expect("closes");
         drop((self.live, self.router, log));
-        Self::start_on(dir, directory, clock).await
+        let config = Config::defaults().expect("defaults");
+        let usual = (Manners::default(), Roads::none(), config);
+        Self::start_on(dir, directory, clock, usual).await
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
     }
 
     /// Begins to stop.
@@ -282,6 +308,53 @@ impl Rig {
         (response.status(), response.into_body())
     }
 
+    /// A GET over the real port; answers status and JSON.
+    pub(crate) async fn http_get(&self, path: &str, token: &str) -> (u16, Value) {
+        let answer = self.ask(path, token).await;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.expect("a body");
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// The messages of a stream of events over the real port, without heartbeats; none where it is
+    /// refused.
+    pub(crate) async fn events(
+        &self,
+        path: &str,
+        token: &str,
+    ) -> Option<BoxStream<'static, Value>> {
+        let answer = self.ask(path, token).await;
+        if !answer.status().is_success() {
+            return None;
+        }
+        let chunks = answer.bytes_stream().map(|chunk| chunk.expect("bytes"));
+        let messages = futures_util::stream::unfold(
+            (chunks.boxed(), Vec::new()),
+            |(mut chunks, mut read)| async move {
+                loop {
+                    if let Some(end) = read.windows(2).position(|pair| pair == b"\n\n") {
+                        let event: Vec<u8> = read.drain(..end + 2).collect();
+                        let text = String::from_utf8(event).expect("text");
+                        let data = text.trim().strip_prefix("data: ").expect("data");
+                        let message: Value = serde_json::from_str(data).expect("JSON");
+                        return Some((message, (chunks, read)));
+                    }
+                    let next = tokio::time::timeout(PATIENCE, chunks.next());
+                    read.extend_from_slice(&next.await.expect("something is heard")?);
+                }
+            },
+        );
+        let told = messages.filter(|message| std::future::ready(message["type"] != "hb"));
+        Some(told.boxed())
+    }
+
+    async fn ask(&self, path: &str, token: &str) -> reqwest::Response {
+        // An error says only that there is a provider already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let request = reqwest::Client::new().get(format!("http://{}{path}", self.address));
+        request.bearer_auth(token).send().await.expect("an answer")
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.request("GET", path, &self.key).await
     }
@@ -321,14 +394,17 @@ impl Rig {
         client
     }
 
-    /// A dispatcher's socket after its hello.
-    pub(crate) async fn dispatcher(&self) -> Client {
+    /// A dispatcher's hello, with a ticket that was not used yet.
+    pub(crate) async fn hello(&self) -> Value {
         let (status, ticket) = self.request("POST", "/v1/fleet/ticket", &self.key).await;
         assert_eq!(status, 200, "{ticket}");
+        serde_json::json!({"type": "hello", "ticket": ticket["ticket"]})
+    }
+
+    /// A dispatcher's socket after its hello.
+    pub(crate) async fn dispatcher(&self) -> Client {
         let mut client = self.socket("/ws/fleet").await;
-        client
-            .say(&serde_json::json!({"type": "hello", "ticket": ticket["ticket"]}))
-            .await;
+        client.say(&self.hello().await).await;
         let hello = client.json().await;
         assert_eq!(hello["type"], "hello", "{hello}");
         client
@@ -375,6 +451,17 @@ impl Client {
         tokio::time::timeout(PATIENCE, wait)
             .await
             .expect("something is heard")
+    }
+
+    /// Listens, answering pings, until so many have come; the socket must not be closed meanwhile.
+    pub(crate) async fn answer_pings(&mut self, pings: usize) {
+        let mut heard = 0;
+        while heard < pings {
+            let next = tokio::time::timeout(PATIENCE, self.0.next()).await;
+            let said = next.expect("a ping").expect("open").expect("sound");
+            assert!(!matches!(said, Message::Close(_)), "closed: {said:?}");
+            heard += usize::from(matches!(said, Message::Ping(_)));
+        }
     }
 
     /// The next text message that is no heartbeat.
