@@ -7,7 +7,7 @@
 //! ```text
 //! main → cli → app → ingest, live_map, analytics, notifications, dispatch → http → access → directory → domain
 //! stream, roads: ground beside domain
-//! config, telemetry, lifecycle, clock: leaves that anything but domain may use
+//! config, telemetry, lifecycle, clock, advisory_lock: leaves that anything but domain may use
 //! ```
 //!
 //! - [`ingest`]: phones' uploads in three formats → validated, without duplicates → the log.
@@ -23,6 +23,7 @@
 //! - Slices never import one another: only the log, the Directory and Postgres join them.
 
 pub mod access;
+pub mod advisory_lock;
 pub mod analytics;
 pub mod app;
 pub mod cli;
