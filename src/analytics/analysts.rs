@@ -4,20 +4,22 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgPool};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::{ApiJson, AsAdmin, Problem};
+use crate::access::audit;
+use crate::http::{Answer, ApiPath, AsAdmin, Begun, Creating, Problem};
 
 /// What the roles are called, before the analyst's own name.
 const PREFIX: &str = "waylog_analyst_";
@@ -66,7 +68,8 @@ struct AnalystPage {
 
 /// Analysts' logins to Postgres
 #[utoipa::path(get, path = "/v1/analysts", tag = "analytics",
-    responses((status = 200, body = AnalystPage)))]
+    responses((status = 200, body = AnalystPage)),
+    security(("api_key" = []), ("session" = [])))]
 async fn list(_: AsAdmin, State(analysts): State<Analysts>) -> Result<Json<AnalystPage>, Problem> {
     let roles: Vec<String> = sqlx::query_scalar(
         "select rolname::text from pg_roles where starts_with(rolname, $1) and rolcanlogin \
@@ -89,12 +92,16 @@ async fn list(_: AsAdmin, State(analysts): State<Analysts>) -> Result<Json<Analy
 /// Makes a read-only login to Postgres, and a connection URL for it
 #[utoipa::path(post, path = "/v1/analysts", tag = "analytics", request_body = NewAnalyst,
     responses((status = 201, body = Analyst), (status = 409, body = Problem),
-        (status = 422, body = Problem)))]
+        (status = 422, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 async fn create(
-    _: AsAdmin,
+    AsAdmin(staff): AsAdmin,
     State(analysts): State<Analysts>,
-    ApiJson(new): ApiJson<NewAnalyst>,
-) -> Result<impl IntoResponse, Problem> {
+    Creating {
+        body: new,
+        idempotent,
+    }: Creating<NewAnalyst>,
+) -> Result<Response, Problem> {
     let name = checked(&new.name)?;
     let role = format!("{PREFIX}{name}");
     let mut password = [0_u8; PASSWORD_BYTES];
@@ -103,11 +110,28 @@ async fn create(
 
     let mut connection = analysts.pool.acquire().await?;
     let mut transaction = connection.begin().await?;
+    if let Some(idempotent) = &idempotent
+        && let Begun::Answered(answer) = idempotent.begin(&mut transaction).await?
+    {
+        return Ok(answer);
+    }
     for statement in statements(&role) {
         sqlx::query(sqlx::AssertSqlSafe(statement))
             .execute(&mut *transaction)
             .await
             .map_err(|error| refused(error, name))?;
+    }
+    let by = staff.actor();
+    audit(&mut *transaction, by, "analyst.create", name, json!({})).await?;
+    let url = url(&analysts.pool.connect_options(), &role, &password);
+    let made = Analyst {
+        name: name.to_owned(),
+        role: role.clone(),
+        url: Some(url),
+    };
+    let answer = Answer::created(format!("/v1/analysts/{name}"), None, &made)?;
+    if let Some(idempotent) = idempotent {
+        idempotent.keep(&mut transaction, &answer).await?;
     }
     // By itself and last, so that no statement with the password in it can fail and be logged.
     let password_statement = format!("alter role {role} password '{password}'");
@@ -117,24 +141,18 @@ async fn create(
         .await?;
     transaction.commit().await?;
 
-    let location = [(header::LOCATION, format!("/v1/analysts/{name}"))];
-    let url = url(&analysts.pool.connect_options(), &role, &password);
-    let made = Analyst {
-        name: name.to_owned(),
-        role,
-        url: Some(url),
-    };
-    Ok((StatusCode::CREATED, location, Json(made)))
+    Ok(answer.into_response())
 }
 
 /// Takes an analyst's login away; connections that are open end
 #[utoipa::path(delete, path = "/v1/analysts/{name}", tag = "analytics",
     params(("name" = String, Path, description = "As it was made")),
-    responses((status = 204), (status = 404, body = Problem)))]
+    responses((status = 204), (status = 404, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 async fn remove(
-    _: AsAdmin,
+    AsAdmin(staff): AsAdmin,
     State(analysts): State<Analysts>,
-    Path(name): Path<String>,
+    ApiPath(name): ApiPath<String>,
 ) -> Result<StatusCode, Problem> {
     let missing = || Problem::not_found("this analyst");
     let name = checked(&name).map_err(|_| missing())?;
@@ -153,6 +171,8 @@ async fn remove(
     sqlx::query(sqlx::AssertSqlSafe(format!("drop role if exists {role}")))
         .execute(&analysts.pool)
         .await?;
+    let by = staff.actor();
+    audit(&analysts.pool, by, "analyst.delete", name, json!({})).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

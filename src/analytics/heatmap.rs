@@ -4,9 +4,10 @@
 //! hours or two small cells is still one courier.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use futures_util::TryStreamExt;
 use h3o::{CellIndex, LatLng, Resolution};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -19,7 +20,7 @@ use utoipa_axum::routes;
 use super::columns::DAY_MS;
 use super::derive::heat::{RESOLUTION, ShareRow, Tally};
 use super::range::TimeRange;
-use crate::http::{AsAnalyst, Problem};
+use crate::http::{ApiQuery, AsAnalyst, Problem};
 
 /// Coarsest resolution that may be asked for: cells of about 12,000 km².
 const COARSEST: u8 = 3;
@@ -47,8 +48,12 @@ struct HeatQuery {
     to: Option<String>,
     /// west,south,east,north in degrees; west may be greater than east, across the antimeridian.
     bbox: Option<String>,
-    /// Only this hour of the day (UTC), 0 to 23.
+    /// Only this hour of the day, 0 to 23.
     hour: Option<String>,
+    /// Only this day of the week, 1 (Monday) to 7.
+    weekday: Option<String>,
+    /// Time zone of `hour` and `weekday`, as in Europe/Malta; UTC unless said.
+    tz: Option<String>,
 }
 
 /// A GeoJSON FeatureCollection of H3 cells.
@@ -86,11 +91,12 @@ struct Properties {
 /// Whole hours: those that begin in the range. Follows new fixes within a minute.
 #[utoipa::path(get, path = "/v1/heatmap", tag = "analytics", params(HeatQuery),
     responses((status = 200, body = Heatmap, content_type = "application/geo+json"),
-        (status = 422, body = Problem)))]
+        (status = 422, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 async fn heatmap(
     _: AsAnalyst,
     State(pool): State<PgPool>,
-    Query(query): Query<HeatQuery>,
+    ApiQuery(query): ApiQuery<HeatQuery>,
 ) -> Result<([(axum::http::HeaderName, &'static str); 1], Json<Heatmap>), Problem> {
     let resolution = resolution(query.res.as_deref())?;
     let range = TimeRange::parse(query.from.as_deref(), query.to.as_deref())?;
@@ -101,19 +107,24 @@ async fn heatmap(
     }
     let bbox = query.bbox.as_deref().filter(|b| !b.is_empty());
     let bbox = bbox.map(Bbox::parse).transpose()?;
-    let hour = hour(query.hour.as_deref())?;
+    let hour = number("hour", query.hour.as_deref(), 0..=23)?;
+    let weekday = number("weekday", query.weekday.as_deref(), 1..=7)?;
+    let zone = query.tz.filter(|tz| !tz.is_empty());
     let mut cells = Cells::new(resolution, bbox);
     let mut rows = sqlx::query_as::<_, CourierShare>(
         "select courier_id, cells, fixes, speed_fixes, speed_sum_cmps from analytics.heat_share \
           where hour >= $1 and hour < $2 \
-            and ($3::int is null or extract(hour from hour at time zone 'UTC') = $3) \
+            and ($3::int is null or extract(hour from hour at time zone $5) = $3) \
+            and ($4::int is null or extract(isodow from hour at time zone $5) = $4) \
           order by courier_id",
     )
     .bind(range.from.to_datetime())
     .bind(range.to.to_datetime())
     .bind(hour)
+    .bind(weekday)
+    .bind(zone.as_deref().unwrap_or("UTC"))
     .fetch(&pool);
-    while let Some(row) = rows.try_next().await? {
+    while let Some(row) = rows.try_next().await.map_err(refused)? {
         cells.add(&row);
     }
     let features = cells.finish();
@@ -286,13 +297,27 @@ fn resolution(text: Option<&str>) -> Result<Resolution, Problem> {
     resolution.ok_or_else(|| Problem::invalid("`res` must be an H3 resolution from 3 to 9"))
 }
 
-fn hour(text: Option<&str>) -> Result<Option<i32>, Problem> {
+fn number(
+    name: &str,
+    text: Option<&str>,
+    allowed: RangeInclusive<i32>,
+) -> Result<Option<i32>, Problem> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let hour = text.parse().ok().filter(|hour| (0..24).contains(hour));
-    let hour = hour.ok_or_else(|| Problem::invalid("`hour` must be from 0 to 23 (UTC)"))?;
-    Ok(Some(hour))
+    let number = text.parse().ok().filter(|n| allowed.contains(n));
+    let (first, last) = (allowed.start(), allowed.end());
+    let wrong = || Problem::invalid(format!("`{name}` must be from {first} to {last}"));
+    number.ok_or_else(wrong).map(Some)
+}
+
+/// Postgres knows which time zones there are.
+fn refused(error: sqlx::Error) -> Problem {
+    let code = error.as_database_error().and_then(|e| e.code());
+    match code.as_deref() {
+        Some("22023") => Problem::invalid("`tz` must be a time zone as in Europe/Malta"),
+        _ => error.into(),
+    }
 }
 
 #[cfg(test)]

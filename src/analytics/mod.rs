@@ -41,7 +41,7 @@ use crate::config::AnalyticsConfig;
 use crate::directory::Directory;
 use crate::stream::Log;
 
-pub use sink::GROUP;
+pub use sink::{GROUP, ResetError, reset};
 
 /// The slice: its routes and its tasks. Cheap to clone.
 #[derive(Clone)]
@@ -79,7 +79,10 @@ impl Analytics {
     /// What analysts may ask over HTTP.
     pub fn routes(&self) -> OpenApiRouter {
         fixes::routes(fixes::Fixes::new(self.pool.clone(), self.directory.clone()))
-            .merge(trips::routes(self.pool.clone()))
+            .merge(trips::routes(
+                self.pool.clone(),
+                derive::rules(&self.config),
+            ))
             .merge(heatmap::routes(self.pool.clone()))
             .merge(rebuild::routes(self.pool.clone()))
             .merge(analysts::routes(self.pool.clone(), self.rng.clone()))

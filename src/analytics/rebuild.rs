@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::columns::Day;
 use super::range::TimeRange;
+use crate::access::audit;
 use crate::http::{ApiJson, AsAdmin, AsAnalyst, Problem};
 
 pub(super) fn routes(pool: PgPool) -> OpenApiRouter {
@@ -38,9 +39,10 @@ struct Progress {
 
 /// Finds trips, stops and heat of whole days anew
 #[utoipa::path(post, path = "/v1/trips/rebuild", tag = "analytics", request_body = Rebuild,
-    responses((status = 202, body = Progress), (status = 422, body = Problem)))]
+    responses((status = 202, body = Progress), (status = 422, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 async fn start(
-    _: AsAdmin,
+    AsAdmin(staff): AsAdmin,
     State(pool): State<PgPool>,
     ApiJson(rebuild): ApiJson<Rebuild>,
 ) -> Result<(StatusCode, Json<Progress>), Problem> {
@@ -58,12 +60,15 @@ async fn start(
     .bind(last.date())
     .execute(&pool)
     .await?;
+    let detail = serde_json::json!({"from": rebuild.from, "to": rebuild.to});
+    audit(&pool, staff.actor(), "trips.rebuild", "", detail).await?;
     Ok((StatusCode::ACCEPTED, Json(left(&pool).await?)))
 }
 
 /// How much of it is left
 #[utoipa::path(get, path = "/v1/trips/rebuild", tag = "analytics",
-    responses((status = 200, body = Progress)))]
+    responses((status = 200, body = Progress)),
+    security(("api_key" = []), ("session" = [])))]
 async fn progress(_: AsAnalyst, State(pool): State<PgPool>) -> Result<Json<Progress>, Problem> {
     Ok(Json(left(&pool).await?))
 }

@@ -9,28 +9,21 @@ use futures_util::stream::BoxStream;
 use sqlx::{PgConnection, PgPool};
 
 use super::columns::{Day, SEGMENT_ROW, SegmentRow};
-use super::days::{stored_days, table_of};
+use super::days::table_of;
 use super::range::TimeRange;
 use crate::domain::{CourierId, Fix, UnixMs};
 
-/// The days of `range` on which `courier` has fixes, oldest first.
-pub(super) async fn days_of(
-    pool: &PgPool,
-    courier: &CourierId,
-    range: TimeRange,
-) -> sqlx::Result<Vec<Day>> {
-    let mut days = stored_days(pool).await?;
-    days.retain(|day| range.touches(*day));
-    let days: Vec<_> = days.into_iter().map(Day::date).collect();
-    let found: Vec<time::Date> = sqlx::query_scalar(
-        "select q.day from unnest($2::date[]) q(day) where exists (select from \
-         public.track_segment s where s.day = q.day and s.courier_id = $1) order by q.day",
+/// Whether `courier` has fixes on any of `days`.
+pub(super) async fn any(pool: &PgPool, courier: &CourierId, days: &[Day]) -> sqlx::Result<bool> {
+    let days: Vec<_> = days.iter().map(|day| day.date()).collect();
+    sqlx::query_scalar(
+        "select exists (select from public.track_segment \
+         where courier_id = $1 and day = any($2))",
     )
     .bind(courier.as_str())
     .bind(days)
-    .fetch_all(pool)
-    .await?;
-    Ok(found.into_iter().map(Day::from_date).collect())
+    .fetch_one(pool)
+    .await
 }
 
 /// A courier's segments of one day that overlap `range`, by `segment_from`. The day's partition must

@@ -1,7 +1,7 @@
 //! Trips over HTTP: found by courier and time, read one by one with their stops.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Serialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -9,19 +9,28 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::days::stored_days_in;
+use super::derive::way;
 use super::range::TimeRange;
-use crate::domain::{CourierId, UnixMs};
-use crate::http::{AsAnalyst, Problem};
+use crate::domain::{CourierId, Stop, TripRules, UnixMs};
+use crate::http::{ApiPath, ApiQuery, AsAnalyst, Problem};
 
 /// Trips on a page, and at most.
 const PAGE: i64 = 100;
 const MAX_PAGE: i64 = 1000;
 
-pub(super) fn routes(pool: PgPool) -> OpenApiRouter {
+pub(super) fn routes(pool: PgPool, rules: TripRules) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(read))
-        .with_state(pool)
+        .with_state(Trips { pool, rules })
+}
+
+/// What the handlers need. Cheap to clone.
+#[derive(Clone)]
+struct Trips {
+    pool: PgPool,
+    rules: TripRules,
 }
 
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
@@ -31,6 +40,8 @@ struct ListQuery {
     courier: Option<String>,
     /// Only this delivery's.
     delivery: Option<String>,
+    /// delivery: those that carried one out; found: those found between long stops; without it both.
+    kind: Option<String>,
     /// Trips that end after this, RFC 3339 or a date (UTC).
     from: Option<String>,
     /// Trips that start before this, RFC 3339 or a date (UTC).
@@ -144,12 +155,14 @@ impl From<TripRow> for TripView {
 
 /// Trips by courier and time, newest first
 #[utoipa::path(get, path = "/v1/trips", tag = "analytics", params(ListQuery),
-    responses((status = 200, body = TripPage), (status = 422, body = Problem)))]
+    responses((status = 200, body = TripPage), (status = 422, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 async fn list(
     _: AsAnalyst,
-    State(pool): State<PgPool>,
-    Query(query): Query<ListQuery>,
+    State(trips): State<Trips>,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<TripPage>, Problem> {
+    let for_deliveries = kind(query.kind.as_deref())?;
     let range = TimeRange::parse(query.from.as_deref(), query.to.as_deref())?;
     let given = |text: &String| !text.is_empty();
     let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
@@ -162,35 +175,50 @@ async fn list(
             and ($3::timestamptz is null or coalesce(end_time, 'infinity') >= $3) \
             and ($4::timestamptz is null or start_time < $4) \
             and ($5::timestamptz is null or (start_time, id) < ($5, $6)) \
+            and ($8::bool is null or (delivery_id is not null) = $8) \
           order by start_time desc, id desc limit $7",
     )
     .bind(query.courier.filter(given))
     .bind(query.delivery.filter(given))
     .bind(bound(range.from))
     .bind(bound(range.to))
-    .bind(after.map(|c| c.0.to_datetime()))
+    .bind(after.map(|c| c.0))
     .bind(after.map_or(0, |c| c.1))
     .bind(limit + 1)
-    .fetch_all(&pool)
+    .bind(for_deliveries)
+    .fetch_all(&trips.pool)
     .await?;
-    let full = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     let keep = usize::try_from(limit).unwrap_or(usize::MAX);
-    let items: Vec<TripView> = rows.into_iter().take(keep).map(TripView::from).collect();
-    let last = items.last().filter(|_| full);
-    let next_cursor = last.map(|trip| format!("{}_{}", trip.start_time.0, trip.id));
+    let last = rows
+        .get(keep.saturating_sub(1))
+        .filter(|_| rows.len() > keep);
+    let next_cursor = last.map(cursor);
+    let items = rows.into_iter().take(keep).map(TripView::from).collect();
     Ok(Json(TripPage { items, next_cursor }))
 }
 
 /// A trip with its stops
 #[utoipa::path(get, path = "/v1/trips/{id}", tag = "analytics",
     params(("id" = String, Path, description = "Number of the trip")),
-    responses((status = 200, body = TripView), (status = 404, body = Problem)))]
+    responses((status = 200, body = TripView), (status = 404, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 async fn read(
     _: AsAnalyst,
-    State(pool): State<PgPool>,
-    Path(id): Path<String>,
+    State(trips): State<Trips>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<TripView>, Problem> {
-    let row = find(&pool, &id).await?;
+    let row = find(&trips.pool, &id).await?;
+    let stops = match row.delivery_id {
+        None => stops_of_way(&trips.pool, &row).await?,
+        Some(_) => stops_of_delivery(&trips, &row).await?,
+    };
+    Ok(Json(TripView {
+        stops: Some(stops),
+        ..TripView::from(row)
+    }))
+}
+
+async fn stops_of_way(pool: &PgPool, row: &TripRow) -> sqlx::Result<Vec<StopView>> {
     let stops: Vec<(f64, f64, OffsetDateTime, Option<OffsetDateTime>, f64)> = sqlx::query_as(
         "select lat, lon, start_time, end_time, duration_s from public.stop \
           where courier_id = $1 and start_time >= $2 and last_time <= $3 order by start_time",
@@ -198,7 +226,7 @@ async fn read(
     .bind(&row.courier_id)
     .bind(row.start_time)
     .bind(row.last_time)
-    .fetch_all(&pool)
+    .fetch_all(pool)
     .await?;
     let stop = |(lat, lon, start, end, duration_s): (_, _, _, Option<_>, _)| StopView {
         lat,
@@ -207,10 +235,27 @@ async fn read(
         end_time: end.map(UnixMs::from_datetime),
         duration_s,
     };
-    Ok(Json(TripView {
-        stops: Some(stops.into_iter().map(stop).collect()),
-        ..TripView::from(row)
-    }))
+    Ok(stops.into_iter().map(stop).collect())
+}
+
+/// A delivery begins and ends when its courier may stand: its stops are those of its own fixes.
+async fn stops_of_delivery(trips: &Trips, row: &TripRow) -> Result<Vec<StopView>, Problem> {
+    let range = TimeRange {
+        from: UnixMs::from_datetime(row.start_time),
+        to: UnixMs::from_datetime(row.last_time).plus_ms(1),
+    };
+    let mut connection = trips.pool.acquire().await?;
+    let days = stored_days_in(&mut connection).await?;
+    let rules = trips.rules.for_delivery();
+    let run = way(&mut connection, &rules, &row.courier()?, range, &days).await?;
+    let stop = |stop: &Stop| StopView {
+        lat: f64::from(stop.lat_e7) / 1e7,
+        lon: f64::from(stop.lon_e7) / 1e7,
+        start_time: stop.arrived_at,
+        end_time: stop.ended.then_some(stop.last_at),
+        duration_s: stop.duration_ms() as f64 / 1000.0,
+    };
+    Ok(run.iter().flat_map(|run| &run.stops).map(stop).collect())
 }
 
 /// The trip of this number.
@@ -236,10 +281,32 @@ fn bound(at: UnixMs) -> Option<OffsetDateTime> {
     (at.0 != i64::MIN && at.0 != i64::MAX).then(|| at.to_datetime())
 }
 
-fn parse_cursor(text: &str) -> Result<(UnixMs, i64), Problem> {
-    let parts = text.split_once('_');
-    let parse = |(at, id): (&str, &str)| Some((UnixMs(at.parse().ok()?), id.parse().ok()?));
-    parts
+/// Whether only trips of deliveries are wanted, or only the others.
+fn kind(word: Option<&str>) -> Result<Option<bool>, Problem> {
+    match word.unwrap_or_default() {
+        "" => Ok(None),
+        "delivery" => Ok(Some(true)),
+        "found" => Ok(Some(false)),
+        _ => Err(Problem::invalid("`kind` must be delivery or found")),
+    }
+}
+
+/// Where the page after this trip begins. A delivery's steps bear microseconds.
+fn cursor(row: &TripRow) -> String {
+    format!(
+        "{}_{}",
+        row.start_time.unix_timestamp_nanos() / 1000,
+        row.id
+    )
+}
+
+fn parse_cursor(text: &str) -> Result<(OffsetDateTime, i64), Problem> {
+    let parse = |(at, id): (&str, &str)| {
+        let nanos = at.parse::<i128>().ok()?.checked_mul(1000)?;
+        let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?;
+        Some((at, id.parse().ok()?))
+    };
+    text.split_once('_')
         .and_then(parse)
         .ok_or_else(|| Problem::invalid("`cursor` must be the next_cursor of the page before"))
 }

@@ -111,7 +111,7 @@ async fn affected(
 }
 
 /// The courier's way in `range`; `None` without a fix in it.
-async fn way(
+pub(in crate::analytics) async fn way(
     transaction: &mut PgConnection,
     rules: &TripRules,
     courier: &CourierId,

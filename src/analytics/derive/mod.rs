@@ -25,16 +25,16 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::deliveries::way;
 use self::heat::HeatBatch;
 use self::store::Found;
 use super::columns::Day;
 use super::days::stored_days_in;
+use crate::advisory_lock::AdvisoryLock;
 use crate::config::AnalyticsConfig;
 use crate::domain::TripRules;
 use crate::telemetry::metrics::ANALYTICS_MARKS;
 
-/// Key of the advisory lock: "waylog" and the job's number.
-pub(super) const LOCK: i64 = 0x7761_796c_6f67_0001;
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -89,7 +89,7 @@ impl Derive {
         let mut connection = self.pool.acquire().await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
         let ours: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
-            .bind(LOCK)
+            .bind(AdvisoryLock::Derive.key())
             .fetch_one(&mut *transaction)
             .await?;
         if !ours {

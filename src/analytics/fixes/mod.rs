@@ -8,11 +8,12 @@ mod text;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
+use tower_http::CompressionLevel;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -24,7 +25,7 @@ use super::range::TimeRange;
 use super::{tracks, trips};
 use crate::directory::Directory;
 use crate::domain::{CourierId, UnixMs};
-use crate::http::{AsAnalyst, Problem};
+use crate::http::{ApiPath, ApiQuery, AsAnalyst, Problem, compression};
 
 /// Exports under way at once; each holds a connection to Postgres until its reader has all of it.
 const MAX_EXPORTS: usize = 4;
@@ -44,6 +45,13 @@ impl Fixes {
             directory,
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
         }
+    }
+
+    /// The stored days that `range` touches, oldest first.
+    async fn days(&self, range: TimeRange) -> sqlx::Result<Vec<Day>> {
+        let mut days = stored_days(&self.pool).await?;
+        days.retain(|day| range.touches(*day));
+        Ok(days)
     }
 
     /// Answers with what is `wanted`, in a file called `name`.
@@ -77,6 +85,8 @@ pub(super) fn routes(fixes: Fixes) -> OpenApiRouter {
         .routes(routes!(fleet_fixes))
         .routes(routes!(trip_track))
         .with_state(fixes)
+        // Quick rather than small: an export is limited by the processor before the network.
+        .layer(compression(CompressionLevel::Fastest))
 }
 
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
@@ -102,19 +112,21 @@ struct FixesQuery {
         (status = 422, description = "A parameter is wrong", body = Problem),
         (status = 429, description = "Too many exports run at once", body = Problem),
         (status = 503, description = "The database is out of reach", body = Problem),
-    )
-)]
+    ),
+    security(("api_key" = []), ("session" = [])))]
 async fn courier_fixes(
     _: AsAnalyst,
     State(fixes): State<Fixes>,
-    Path(id): Path<String>,
-    Query(query): Query<FixesQuery>,
+    ApiPath(id): ApiPath<String>,
+    ApiQuery(query): ApiQuery<FixesQuery>,
 ) -> Result<Response, Problem> {
     let range = TimeRange::parse(query.from.as_deref(), query.to.as_deref())?;
     let format = Format::parse(query.format.as_deref(), Format::Json)?;
     let courier = CourierId::try_from(id).map_err(|_| Problem::not_found("this courier"))?;
-    let days = tracks::days_of(&fixes.pool, &courier, range).await?;
-    if days.is_empty() && fixes.directory.courier(&courier).is_none() {
+    let known = fixes.directory.courier(&courier).is_some();
+    let days = fixes.days(range).await?;
+    // Tracks outlive their courier.
+    if !known && !tracks::any(&fixes.pool, &courier, &days).await? {
         return Err(Problem::not_found("this courier"));
     }
     let edge = |at: UnixMs| match at {
@@ -152,12 +164,12 @@ struct FleetQuery {
         (status = 422, description = "A parameter is wrong", body = Problem),
         (status = 429, description = "Too many exports run at once", body = Problem),
         (status = 503, description = "The database is out of reach", body = Problem),
-    )
-)]
+    ),
+    security(("api_key" = []), ("session" = [])))]
 async fn fleet_fixes(
     _: AsAnalyst,
     State(fixes): State<Fixes>,
-    Query(query): Query<FleetQuery>,
+    ApiQuery(query): ApiQuery<FleetQuery>,
 ) -> Result<Response, Problem> {
     let format = Format::parse(query.format.as_deref(), Format::Parquet)?;
     let needed = || Problem::invalid("give `day` as in 2026-11-22");
@@ -221,13 +233,13 @@ struct TrackQuery {
         (status = 422, description = "A parameter is wrong", body = Problem),
         (status = 429, description = "Too many exports run at once", body = Problem),
         (status = 503, description = "The database is out of reach", body = Problem),
-    )
-)]
+    ),
+    security(("api_key" = []), ("session" = [])))]
 async fn trip_track(
     _: AsAnalyst,
     State(fixes): State<Fixes>,
-    Path(id): Path<String>,
-    Query(query): Query<TrackQuery>,
+    ApiPath(id): ApiPath<String>,
+    ApiQuery(query): ApiQuery<TrackQuery>,
 ) -> Result<Response, Problem> {
     let format = Format::parse(query.format.as_deref(), Format::Json)?;
     let trip = trips::find(&fixes.pool, &id).await?;
@@ -237,7 +249,7 @@ async fn trip_track(
         to: UnixMs::from_datetime(trip.last_time).plus_ms(1),
     };
     let wanted = Wanted {
-        days: tracks::days_of(&fixes.pool, &courier, range).await?,
+        days: fixes.days(range).await?,
         couriers: vec![courier],
         range,
         format,

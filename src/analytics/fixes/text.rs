@@ -1,5 +1,5 @@
-//! The text formats of an export: JSON, CSV, GPX, GeoJSON. Numbers are written from the steps in which they are stored, with
-//! as many digits as those have: no rounding, no exponent.
+//! The text formats of an export: JSON, CSV, GPX, GeoJSON. Numbers are written from the steps in which
+//! they are stored, with as many digits as those have: no rounding, no exponent.
 
 use axum::body::Bytes;
 
@@ -11,6 +11,9 @@ use crate::domain::{CourierId, Fix, UnixMs};
 
 /// A gap of this length begins a new segment of a GPX track, milliseconds.
 const GPX_GAP_MS: i64 = 3_600_000;
+
+/// 180° in steps of 1e-7°.
+const HALF_TURN_E7: i32 = 1_800_000_000;
 
 /// Writes fixes as text.
 pub(super) struct TextWriter {
@@ -145,7 +148,14 @@ impl TextWriter {
         self.text("<trkpt lat=\"");
         decimal(&mut self.out, fix.position.lat_e7(), 7);
         self.text("\" lon=\"");
-        decimal(&mut self.out, fix.position.lon_e7(), 7);
+        // In GPX, longitudes end just before 180°.
+        let lon_e7 = fix.position.lon_e7();
+        let lon_e7 = if lon_e7 == HALF_TURN_E7 {
+            -lon_e7
+        } else {
+            lon_e7
+        };
+        decimal(&mut self.out, lon_e7, 7);
         self.text("\">");
         if let Some(dm) = altitude_dm(fix) {
             self.element("ele", dm, 1);

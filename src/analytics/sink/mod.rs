@@ -11,14 +11,17 @@
 //! Invariants:
 //! - at most one flush is collected and one written: memory is bounded, and while Postgres is away
 //!   the consumer is simply not polled;
-//! - whenever Postgres stands elsewhere than expected (another member, a rebalance, an answer lost
-//!   on the way), everything collected is dropped and reading goes on where Postgres stands.
+//! - whenever Postgres stands elsewhere than expected (another member, a rebalance, a reset, an answer
+//!   lost on the way), everything collected is dropped and reading goes on where Postgres stands.
+//!
+//! The log is told how far Postgres is once a second: a hint for its metrics and its retention.
 
 mod copy;
 mod flush;
 mod newest;
 mod offsets;
 mod poison;
+mod reset;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -35,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::flush::Flush;
 use self::offsets::Offsets;
+pub use self::reset::{ResetError, reset};
 pub(super) use self::writer::MAX_SEGMENT_FIXES;
 use self::writer::{Outcome, Writer};
 use crate::analytics::columns::DAY_MS;
@@ -46,7 +50,7 @@ use crate::stream::{
     CommitError, Consumer, Log, Offset, Partition, PollError, SeekTo, StreamEvent,
     TOPIC_DELIVERY_LOCATION,
 };
-use crate::telemetry::metrics::{ANALYTICS_DATABASE_UP, ANALYTICS_OFFSETS_LOST};
+use crate::telemetry::metrics::{ANALYTICS_DATABASE_UP, ANALYTICS_OFFSETS_LOST, ANALYTICS_REWINDS};
 
 /// The consumer group's name.
 pub const GROUP: &str = "analytics";
@@ -55,6 +59,10 @@ pub const GROUP: &str = "analytics";
 const POLL: Duration = Duration::from_secs(1);
 /// Pause after a failed poll or while Postgres cannot be asked.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two commits of the group's offsets, each of which the log puts on disk.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks whether Postgres still stands where it did, while nothing comes.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// How long the last flushes may take at the end.
 const FINISH: Duration = Duration::from_secs(10);
 /// How long leaving the group may take at the end.
@@ -99,7 +107,12 @@ impl Sink {
             .await
             .context("join the group analytics")?;
 
-        let mut writer = Writer::new(self.pool, offsets.clone(), self.log.clone());
+        let mut writer = Writer::new(
+            self.pool,
+            offsets.clone(),
+            self.log.clone(),
+            self.clock.clone(),
+        );
         let (to_write, mut flushes) = mpsc::channel::<Flush>(1);
         let (to_sink, outcomes) = mpsc::channel(1);
         let writer_stop = stop.clone();
@@ -121,9 +134,13 @@ impl Sink {
             consumer,
             offsets,
             positions: BTreeMap::new(),
+            log: self.log,
             collected: Flush::default(),
             since: Instant::now(),
             in_flight: None,
+            to_commit: BTreeMap::new(),
+            committed_at: Instant::now(),
+            looked_at: Instant::now(),
             to_write,
             outcomes,
         };
@@ -146,11 +163,17 @@ struct Reader {
     offsets: Offsets,
     /// Partitions that are ours, and where Postgres stands once the flush in flight is stored.
     positions: BTreeMap<Partition, Offset>,
+    log: Arc<dyn Log>,
     collected: Flush,
     /// When the first record of `collected` was taken.
     since: Instant,
     /// What to commit once the flush in flight is stored.
     in_flight: Option<BTreeMap<Partition, Offset>>,
+    /// What is stored and not committed yet.
+    to_commit: BTreeMap<Partition, Offset>,
+    committed_at: Instant,
+    /// When Postgres last stood where it was expected.
+    looked_at: Instant,
     to_write: mpsc::Sender<Flush>,
     outcomes: mpsc::Receiver<Outcome>,
 }
@@ -214,7 +237,33 @@ impl Reader {
                 tracing::error!(%partition, %from, %to, "retention has deleted records that the sink had not read");
                 counter!(ANALYTICS_OFFSETS_LOST).increment(to.0.saturating_sub(from.0));
             }
-            StreamEvent::Idle => {}
+            StreamEvent::Idle => {
+                self.commit_if_due().await;
+                self.look_if_due(stop).await;
+            }
+        }
+    }
+
+    /// A reset moves the place in Postgres. Whoever writes notices; whoever has nothing to write asks.
+    async fn look_if_due(&mut self, stop: &CancellationToken) {
+        let busy = self.in_flight.is_some() || !self.collected.is_empty();
+        if busy || self.positions.is_empty() || self.looked_at.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked_at = Instant::now();
+        let partitions: Vec<Partition> = self.positions.keys().copied().collect();
+        match self.offsets.load(&partitions).await {
+            Ok(known) => {
+                gauge!(ANALYTICS_DATABASE_UP).set(1);
+                if known != self.positions {
+                    tracing::info!("the place in Postgres was moved; reading on from there");
+                    self.find_place(stop).await;
+                }
+            }
+            Err(error) => {
+                gauge!(ANALYTICS_DATABASE_UP).set(0);
+                tracing::warn!(%error, "Postgres does not answer");
+            }
         }
     }
 
@@ -224,13 +273,17 @@ impl Reader {
         if self.in_flight.is_some() {
             // Whatever becomes of it, afterwards Postgres is asked again.
             match self.outcomes.recv().await {
-                Some(Outcome::Stored) => self.commit().await,
+                Some(Outcome::Stored) => self.stored(),
                 _ => self.in_flight = None,
             }
         }
         while !stop.is_cancelled() {
             match self.try_find_place().await {
-                Ok(()) => return,
+                Ok(()) => {
+                    gauge!(ANALYTICS_DATABASE_UP).set(1);
+                    self.to_commit.clone_from(&self.positions);
+                    return self.commit().await;
+                }
                 Err(error) => {
                     gauge!(ANALYTICS_DATABASE_UP).set(0);
                     tracing::warn!(
@@ -249,6 +302,13 @@ impl Reader {
     async fn try_find_place(&mut self) -> anyhow::Result<()> {
         let partitions: Vec<Partition> = self.positions.keys().copied().collect();
         let mut known = self.offsets.load(&partitions).await?;
+        if known.is_empty()
+            && !partitions.is_empty()
+            && let Some(other) = self.offsets.other_stream().await?
+        {
+            tracing::error!(stream = %other, "the log is not the one that Postgres was read from before. After a move to another backend that is as it should be; otherwise the log was lost. Going on with all of this one");
+            counter!(ANALYTICS_REWINDS).increment(1);
+        }
         for partition in &partitions {
             if !known.contains_key(partition) {
                 let earliest = self.consumer.seek(*partition, SeekTo::Earliest).await?;
@@ -259,15 +319,29 @@ impl Reader {
             known = self.offsets.load(&partitions).await?;
         }
         for (partition, end) in self.consumer.end_offsets().await? {
+            let furthest = self
+                .log
+                .furthest_read(TOPIC_DELIVERY_LOCATION, GROUP, partition);
+            let end = furthest.map_or(end, |furthest| end.min(furthest));
             if let Some(next) = known.get_mut(&partition).filter(|next| **next > end) {
-                tracing::error!(%partition, %next, %end, "Postgres has read further than the log reaches; the log has lost records. Going on at its end");
-                self.offsets.pull_back(partition, *next, end).await?;
-                *next = end;
+                // Where only the end of then is known to be lost, reading goes on there. Otherwise new
+                // records may be anywhere below it: all of it is read again, and what was stored
+                // before is found to be.
+                let to = match furthest {
+                    Some(_) => end,
+                    None => self.consumer.seek(partition, SeekTo::Earliest).await?,
+                };
+                tracing::error!(%partition, %next, %end, %to, "Postgres has read further than the log reaches; the log has lost records, or is another. Reading on from there");
+                self.offsets.pull_back(partition, *next, to).await?;
+                counter!(ANALYTICS_REWINDS).increment(1);
+                *next = to;
             }
         }
         for (partition, next) in known {
             self.consumer.seek(partition, SeekTo::Offset(next)).await?;
             self.positions.insert(partition, next);
+            // From here on Postgres is believed: whatever it holds, this log has been read for.
+            self.hint(partition, next).await;
         }
         Ok(())
     }
@@ -286,7 +360,10 @@ impl Reader {
 
     async fn settle(&mut self, outcome: Outcome, stop: &CancellationToken) {
         match outcome {
-            Outcome::Stored => self.commit().await,
+            Outcome::Stored => {
+                self.stored();
+                self.commit_if_due().await;
+            }
             Outcome::Overtaken => {
                 tracing::info!("another member was faster; reading on where Postgres stands");
                 self.in_flight = None;
@@ -296,17 +373,35 @@ impl Reader {
         }
     }
 
-    /// Tells the log how far Postgres is: a hint for its metrics and its retention.
+    /// The flush in flight is in Postgres.
+    fn stored(&mut self) {
+        self.to_commit
+            .extend(self.in_flight.take().unwrap_or_default());
+        self.looked_at = Instant::now();
+    }
+
+    async fn commit_if_due(&mut self) {
+        if !self.to_commit.is_empty() && self.committed_at.elapsed() >= COMMIT_EVERY {
+            self.commit().await;
+        }
+    }
+
+    /// Tells the log how far Postgres is.
     async fn commit(&mut self) {
-        for (partition, next) in self.in_flight.take().unwrap_or_default() {
-            match self.consumer.commit(partition, next).await {
-                Ok(()) => {}
-                Err(CommitError::Stale(_)) => {
-                    tracing::debug!(%partition, "the partition has moved on")
-                }
-                Err(error) => {
-                    tracing::warn!(%partition, %error, "the group's offset was not stored")
-                }
+        self.committed_at = Instant::now();
+        for (partition, next) in std::mem::take(&mut self.to_commit) {
+            self.hint(partition, next).await;
+        }
+    }
+
+    async fn hint(&mut self, partition: Partition, next: Offset) {
+        match self.consumer.commit(partition, next).await {
+            Ok(()) => {}
+            Err(CommitError::Stale(_)) => {
+                tracing::debug!(%partition, "the partition has moved on")
+            }
+            Err(error) => {
+                tracing::warn!(%partition, %error, "the group's offset was not stored")
             }
         }
     }
@@ -316,15 +411,17 @@ impl Reader {
         loop {
             if self.in_flight.is_some() {
                 match self.outcomes.recv().await {
-                    Some(Outcome::Stored) => self.commit().await,
-                    _ => return Ok(()),
+                    Some(Outcome::Stored) => self.stored(),
+                    _ => break,
                 }
             }
             if self.collected.is_empty() {
-                return Ok(());
+                break;
             }
             self.hand_over().await?;
         }
+        self.commit().await;
+        Ok(())
     }
 
     fn is_full(&self) -> bool {

@@ -44,6 +44,18 @@ impl Offsets {
         Ok(from_rows(rows))
     }
 
+    /// Another stream that the group has read, if this one is new to it: the newest.
+    pub(super) async fn other_stream(&self) -> sqlx::Result<Option<String>> {
+        sqlx::query_scalar(
+            "select stream_id from public.stream_offset where grp = $1 and stream_id <> $2 \
+             order by updated_at desc limit 1",
+        )
+        .bind(GROUP)
+        .bind(&*self.stream_id)
+        .fetch_optional(&self.pool)
+        .await
+    }
+
     /// Enters a partition that Postgres does not know yet. Another member may have been faster.
     pub(super) async fn enter(&self, partition: Partition, next: Offset) -> sqlx::Result<()> {
         sqlx::query(
@@ -59,12 +71,28 @@ impl Offsets {
         Ok(())
     }
 
-    /// Moves a partition back from `beyond`, which lies past the log's end, to `end`.
+    /// Moves a partition to `next`, wherever it stands.
+    pub(super) async fn move_to(&self, partition: Partition, next: Offset) -> sqlx::Result<()> {
+        sqlx::query(
+            "insert into public.stream_offset (grp, stream_id, part, next) values ($1, $2, $3, $4) \
+             on conflict (grp, stream_id, part) do update \
+                set next = excluded.next, updated_at = now()",
+        )
+        .bind(GROUP)
+        .bind(&*self.stream_id)
+        .bind(part(partition))
+        .bind(number(next))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Moves a partition back from `beyond`, which lies past the log's end, to `start`.
     pub(super) async fn pull_back(
         &self,
         partition: Partition,
         beyond: Offset,
-        end: Offset,
+        start: Offset,
     ) -> sqlx::Result<()> {
         sqlx::query(
             "update public.stream_offset set next = $5, updated_at = now() \
@@ -74,7 +102,7 @@ impl Offsets {
         .bind(&*self.stream_id)
         .bind(part(partition))
         .bind(number(beyond))
-        .bind(number(end))
+        .bind(number(start))
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -17,6 +17,8 @@ use crate::stream::{AppendError, Log, Partition, Record, TOPIC_QUARANTINE};
 /// More refused fixes than this in one flush are not poison: the table is wrong. The flush then
 /// waits for somebody to put it right.
 const MAX_REFUSED: usize = 100;
+/// The key under which a record without one is kept.
+const NO_KEY: &[u8] = b"(none)";
 
 /// Whether Postgres refused a value, in contrast to being away, full or altered.
 pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
@@ -129,7 +131,11 @@ struct Quarantined<'a> {
 
 /// Appends `rejects` to the quarantine topic. A flush that is tried again quarantines them again,
 /// with the same partition and offset.
-pub(super) async fn quarantine(log: &dyn Log, rejects: &[&Reject]) -> Result<(), AppendError> {
+pub(super) async fn quarantine(
+    log: &dyn Log,
+    now_ms: i64,
+    rejects: &[&Reject],
+) -> Result<(), AppendError> {
     if rejects.is_empty() {
         return Ok(());
     }
@@ -149,10 +155,15 @@ pub(super) async fn quarantine(log: &dyn Log, rejects: &[&Reject]) -> Result<(),
             value_base64: BASE64.encode(&reject.value),
         };
         let value = serde_json::to_vec(&entry).map_err(|e| AppendError::Invalid(e.to_string()))?;
+        // Another program may write without a key, which no log of ours takes.
+        let key = match reject.key.is_empty() {
+            true => Bytes::from_static(NO_KEY),
+            false => reject.key.clone(),
+        };
         records.push(Record {
-            key: reject.key.clone(),
+            key,
             value: value.into(),
-            timestamp_ms: 0,
+            timestamp_ms: now_ms,
         });
     }
     log.append(TOPIC_QUARANTINE, Partition(0), records).await?;

@@ -4,6 +4,7 @@
 //! reads afterwards about stored fixes stays true until it ends. If another member has moved one of
 //! them, nothing is written and the sink looks where Postgres stands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::copy::{COPY_SEGMENTS, NewSegment, SegmentCopy};
-use super::flush::{Flush, Reject};
+use super::flush::{Flush, Reject, Span};
 use super::newest::{Newest, Part, parts};
 use super::offsets::Offsets;
 use super::poison;
 use crate::analytics::columns::Day;
 use crate::analytics::days::KnownDays;
+use crate::clock::SharedClock;
 use crate::domain::{Fix, UnixMs};
-use crate::stream::Log;
+use crate::stream::{Log, Offset, Partition};
 use crate::telemetry::metrics::{ANALYTICS_DATABASE_UP, ANALYTICS_FIXES, ANALYTICS_FLUSH_SECONDS};
 
 /// Most fixes in one segment: an array of so many 4-byte numbers just fits one page chunk of 1,996
@@ -57,8 +59,12 @@ pub(super) struct Writer {
     connection: Option<PgConnection>,
     offsets: Offsets,
     log: Arc<dyn Log>,
+    clock: SharedClock,
     days: KnownDays,
     newest: Newest,
+    /// Where we left each partition. One that stands elsewhere was another member's meanwhile, and
+    /// what we believe is stored of its couriers is no longer true.
+    left_at: BTreeMap<Partition, Offset>,
 }
 
 /// Why one try did not end in a stored flush.
@@ -80,12 +86,19 @@ struct Counts {
 }
 
 impl Writer {
-    pub(super) fn new(pool: PgPool, offsets: Offsets, log: Arc<dyn Log>) -> Self {
+    pub(super) fn new(
+        pool: PgPool,
+        offsets: Offsets,
+        log: Arc<dyn Log>,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             pool,
             connection: None,
             offsets,
             log,
+            clock,
+            left_at: BTreeMap::new(),
             days: KnownDays::default(),
             newest: Newest::default(),
         }
@@ -94,6 +107,11 @@ impl Writer {
     /// Writes `flush`; tries for ever while Postgres is away, until `stop`.
     pub(super) async fn write(&mut self, mut flush: Flush, stop: &CancellationToken) -> Outcome {
         flush.settle();
+        let ours =
+            |(partition, span): (_, &Span)| self.left_at.get(partition) == Some(&span.expected);
+        if !flush.spans.iter().all(ours) {
+            self.newest.forget();
+        }
         let mut backoff = FIRST_BACKOFF;
         let mut refused = false;
         loop {
@@ -103,6 +121,8 @@ impl Writer {
                     gauge!(ANALYTICS_DATABASE_UP).set(1);
                     histogram!(ANALYTICS_FLUSH_SECONDS).record(started.elapsed());
                     count(&counts);
+                    let left_at = flush.spans.iter().map(|(p, span)| (*p, span.next));
+                    self.left_at.extend(left_at);
                     return Outcome::Stored;
                 }
                 Ok(None) => {
@@ -149,9 +169,8 @@ impl Writer {
         };
         let mut transaction = connection.begin().await?;
         let stands = self.offsets.lock(&mut transaction, &flush.spans).await?;
-        let as_expected = |(partition, span): (_, &super::flush::Span)| {
-            stands.get(partition) == Some(&span.expected)
-        };
+        let as_expected =
+            |(partition, span): (_, &Span)| stands.get(partition) == Some(&span.expected);
         if !flush.spans.iter().all(as_expected) {
             return Ok(None);
         }
@@ -168,7 +187,7 @@ impl Writer {
         }
         leave_marks(&mut transaction, &parts).await?;
         let rejects: Vec<&Reject> = flush.rejects.iter().chain(&rejects).collect();
-        poison::quarantine(&*self.log, &rejects).await?;
+        poison::quarantine(&*self.log, self.clock.now_ms(), &rejects).await?;
         self.offsets
             .advance(&mut transaction, &flush.spans, &duplicates)
             .await?;

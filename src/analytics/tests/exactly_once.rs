@@ -182,7 +182,7 @@ async fn a_table_altered_by_hand_stops_the_sink_and_nothing_is_skipped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_offset_beyond_the_logs_end_is_pulled_back() {
+async fn an_offset_beyond_the_logs_end_is_pulled_back_and_everything_read_again() {
     let mut rng = seeded();
     let mut house = House::build().await;
     let fixes = way(&mut rng, 30);
@@ -193,7 +193,7 @@ async fn an_offset_beyond_the_logs_end_is_pulled_back() {
         .execute(&house.pool())
         .await
         .expect("moved");
-    // The sink stands at the end before anything new is appended.
+    house.sent += 5;
     let stop = CancellationToken::new();
     let sink = tokio::spawn(house.sink().run(stop.clone()));
     house.wait_until_drained().await;
@@ -201,6 +201,61 @@ async fn an_offset_beyond_the_logs_end_is_pulled_back() {
     house.wait_until_drained().await;
     stop.cancel();
     sink.await.expect("no panic").expect("a clean end");
+    house.check_fixes().await;
+    house.tear_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_beyond_a_log_that_has_grown_past_it_since_loses_nothing() {
+    let mut rng = seeded();
+    let mut house = House::build().await;
+    let fixes = way(&mut rng, 30);
+    house.append(&courier(0), &fixes[..5]).await;
+    house.drain(1).await;
+    sqlx::query("update stream_offset set next = next + 1 where part = $1")
+        .bind(partition_of(&courier(0)).0.cast_signed())
+        .execute(&house.pool())
+        .await
+        .expect("moved");
+    // A process that starts, and while Postgres is away appends more than lies between.
+    house.open_log_again().await;
+    house.append(&courier(0), &fixes[5..10]).await;
+    house.append(&courier(0), &fixes[10..20]).await;
+    house.append(&courier(0), &fixes[20..]).await;
+    house.drain(1).await;
+    house.check_fixes().await;
+    house.tear_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_gets_a_partition_back_does_not_believe_what_it_knew_of_it() {
+    let mut rng = seeded();
+    let mut house = House::build().await;
+    let couriers: Vec<CourierId> = (0..8).map(courier).collect();
+    let ways: Vec<Vec<Fix>> = couriers.iter().map(|_| way(&mut rng, 30)).collect();
+    let stop = CancellationToken::new();
+    let first = tokio::spawn(house.sink().run(stop.clone()));
+    for (courier, fixes) in couriers.iter().zip(&ways) {
+        house.append(courier, &fixes[..20]).await;
+    }
+    house.wait_until_drained().await;
+    let stop_second = CancellationToken::new();
+    let second = tokio::spawn(house.sink().run(stop_second.clone()));
+    house.wait_for_owners(2).await;
+    for (courier, fixes) in couriers.iter().zip(&ways) {
+        house.append(courier, &fixes[20..40]).await;
+    }
+    house.wait_until_drained().await;
+    stop_second.cancel();
+    second.await.expect("no panic").expect("a clean end");
+    house.wait_for_owners(1).await;
+    // Sent again by phones that did not hear that it had arrived.
+    for (courier, fixes) in couriers.iter().zip(&ways) {
+        house.append(courier, &fixes[20..40]).await;
+    }
+    house.wait_until_drained().await;
+    stop.cancel();
+    first.await.expect("no panic").expect("a clean end");
     house.check_fixes().await;
     house.tear_down().await;
 }

@@ -1,5 +1,7 @@
 //! The slice over a real embedded log and a real Postgres.
 
+mod cut;
+mod deliveries;
 mod exactly_once;
 mod routes;
 mod sql;
@@ -36,7 +38,7 @@ const PARTITIONS: u32 = 4;
 struct House {
     database: TestDatabase,
     log: Arc<dyn Log>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     directory: Arc<Directory>,
     clock: Arc<ManualClock>,
     config: AnalyticsConfig,
@@ -61,13 +63,20 @@ impl House {
         Self {
             database,
             log,
-            _folder: folder,
+            folder,
             directory: Directory::new(),
             clock,
             config,
             sent: 0,
             expected: BTreeMap::new(),
         }
+    }
+
+    /// Closes the log and opens it, as a new process would.
+    async fn open_log_again(&mut self) {
+        self.log.close().await.expect("closed");
+        let options = EmbeddedLogOptions::new(self.folder.path(), PARTITIONS);
+        self.log = EmbeddedLog::open(options, self.clock.clone()).expect("the log opens again");
     }
 
     fn pool(&self) -> PgPool {
@@ -159,6 +168,27 @@ impl House {
         tokio::time::timeout(Duration::from_secs(120), drained)
             .await
             .expect("the sink gets through the log");
+    }
+
+    /// Waits until so many members share all partitions.
+    async fn wait_for_owners(&self, count: usize) {
+        let shared = async {
+            loop {
+                let groups = self.log.groups().await.expect("groups");
+                let group = groups.iter().find(|g| g.group == GROUP);
+                let rows = group.map_or(&[][..], |g| &g.partitions);
+                let owners: Option<Vec<_>> = rows.iter().map(|p| p.member.as_ref()).collect();
+                let distinct =
+                    owners.map(|o| o.into_iter().collect::<std::collections::BTreeSet<_>>());
+                if distinct.is_some_and(|owners| owners.len() == count) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), shared)
+            .await
+            .expect("the members share the partitions");
     }
 
     /// Lets the job work until there is nothing left.

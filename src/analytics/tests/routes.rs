@@ -276,6 +276,19 @@ async fn the_heatmap_counts_fixes_once_in_every_resolution() {
             .sum::<i64>();
     }
     assert_eq!(by_hour, house.expected.len() as i64);
+    // Hours and days of the week of another clock; 2026-11-22 is a Sunday.
+    let noon_in_auckland = |at: &UnixMs| {
+        let local = at.plus_ms(13 * 3_600_000).to_datetime();
+        local.hour() == 12 && local.weekday() == time::Weekday::Monday
+    };
+    let then = house.expected.keys().filter(|key| noon_in_auckland(&key.1));
+    let asked = "from=2026-11-22&to=2026-11-25&hour=12&weekday=1&tz=Pacific/Auckland";
+    let map = caller.json(&format!("/v1/heatmap?{asked}")).await;
+    let features = map["features"].as_array().expect("features");
+    let counted = features
+        .iter()
+        .filter_map(|f| f["properties"]["fixes"].as_i64());
+    assert_eq!(counted.sum::<i64>(), then.count() as i64);
     house.tear_down().await;
 }
 
@@ -295,14 +308,29 @@ async fn wrong_questions_get_clear_answers() {
         ("/v1/fixes?day=22.11.2026", 422),
         ("/v1/fixes?day=1999-01-01", 200),
         ("/v1/trips?from=b", 422),
+        ("/v1/trips?from=2026-11-23&to=2026-11-22", 422),
+        ("/v1/trips?from=1950-01-01&to=2050-01-01", 200),
+        ("/v1/trips?limit=many", 422),
+        ("/v1/trips?kind=any", 422),
         ("/v1/trips?cursor=b", 422),
+        ("/v1/trips?courier=nobody", 200),
         ("/v1/trips/999999999", 404),
         ("/v1/trips/x/track", 404),
         ("/v1/heatmap", 422),
         ("/v1/heatmap?from=2026-01-01&to=2026-12-31", 422),
         ("/v1/heatmap?from=2026-11-22&to=2026-11-23&res=12", 422),
         ("/v1/heatmap?from=2026-11-22&to=2026-11-23&hour=24", 422),
+        ("/v1/heatmap?from=2026-11-22&to=2026-11-23&weekday=0", 422),
+        (
+            "/v1/heatmap?from=2026-11-22&to=2026-11-23&hour=3&tz=Mars/Olympus",
+            422,
+        ),
+        ("/v1/heatmap?from=2026-11-23&to=2026-11-22", 422),
         ("/v1/heatmap?from=2026-11-22&to=2026-11-23&bbox=1,2", 422),
+        (
+            "/v1/heatmap?from=2026-11-22&to=2026-11-23&bbox=177,-19,-178,-16",
+            200,
+        ),
     ] {
         assert_eq!(caller.status(path).await, status, "{path}");
     }

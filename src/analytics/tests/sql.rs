@@ -85,14 +85,76 @@ async fn fixes_gives_what_the_view_gives_and_reads_only_what_it_must() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_with_geometries_appear_where_postgis_comes() {
+    let mut rng = seeded();
+    let mut house = House::build().await;
+    for (courier, fixes) in traffic(&mut rng, 2, 600) {
+        house.append(&courier, &fixes).await;
+    }
+    house.drain(1).await;
+    house.derive_all().await;
+    let exists = "select count(*) from pg_views where viewname in \
+                  ('fix_geometry', 'stop_geometry', 'trip_path')";
+    house.upkeep().round().await.expect("a round");
+    assert_eq!(house.count(exists).await, 0);
+    house
+        .pool()
+        .execute("create extension postgis")
+        .await
+        .expect("PostGIS is installed: scripts/setup.sh test does it");
+    house.upkeep().round().await.expect("a round");
+    assert_eq!(house.count(exists).await, 3);
+
+    let mut analyst = house.pool().begin().await.expect("a transaction");
+    analyst
+        .execute("set local role waylog_analyst")
+        .await
+        .expect("the role");
+    for (what, wrong) in [
+        (
+            "a fix lies elsewhere than its point",
+            "select count(*) from fix_geometry where st_x(geom) <> lon or st_y(geom) <> lat \
+                or st_srid(geom) <> 4326",
+        ),
+        (
+            "a stop lies elsewhere than its point",
+            "select count(*) from stop_geometry where st_x(geom) <> lon or st_y(geom) <> lat",
+        ),
+        (
+            "a path has other points than its trip has fixes",
+            "select count(*) from trip_path t where st_npoints(geom) <> (select count(*) from fix f \
+              where f.courier_id = t.courier_id and f.fix_time between t.start_time and t.last_time)",
+        ),
+    ] {
+        let wrong: i64 = sqlx::query_scalar(wrong)
+            .fetch_one(&mut *analyst)
+            .await
+            .expect(what);
+        assert_eq!(wrong, 0, "{what}");
+    }
+    let paths: i64 = sqlx::query_scalar("select count(*) from trip_path where geom is not null")
+        .fetch_one(&mut *analyst)
+        .await
+        .expect("paths");
+    assert!(paths > 0);
+    analyst.rollback().await.expect("rolled back");
+    house.tear_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_column_that_analysts_see_tells_its_unit() {
     let house = House::build().await;
     let bare: Vec<String> = sqlx::query_scalar(
         "select c.relname || '.' || a.attname from pg_class c \
            join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
           where c.relnamespace = 'public'::regnamespace \
-            and c.relname in ('track_segment', 'fix', 'trip', 'stop', 'heat_hour', 'stream_offset') \
-            and col_description(c.oid, a.attnum) is null",
+            and c.relname in ('courier', 'delivery', 'event', 'track_segment', 'fix', 'trip', 'stop', \
+                'heat_hour', 'stream_offset') \
+            and col_description(c.oid, a.attnum) is null \
+         union all \
+         select c.relname from pg_class c where c.relnamespace = 'public'::regnamespace \
+            and has_table_privilege('waylog_analyst', c.oid, 'select') \
+            and obj_description(c.oid, 'pg_class') is null",
     )
     .fetch_all(&house.pool())
     .await

@@ -81,7 +81,8 @@ pub(super) async fn check_derived(house: &House) {
     );
     let rows: Vec<TripRow> = sqlx::query_as(
         "select courier_id, run_from, start_time, end_time, distance_m, moving_s, stop_count, \
-         start_lat, last_lon, max_speed_mps from trip order by courier_id, run_from",
+         start_lat, last_lon, max_speed_mps from trip \
+         where delivery_id is null order by courier_id, run_from",
     )
     .fetch_all(&house.pool())
     .await

@@ -6,13 +6,13 @@ use crate::analytics::days::{stored_days, table_of};
 use crate::analytics::upkeep::Upkeep;
 
 impl House {
-    fn upkeep(&self) -> Upkeep {
+    pub(super) fn upkeep(&self) -> Upkeep {
         let mut upkeep = Upkeep::new(&self.config, self.clock.clone(), self.pool());
         upkeep.quiet_s = 0.0;
         upkeep
     }
 
-    async fn count(&self, sql: &'static str) -> i64 {
+    pub(super) async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql)
             .fetch_one(&self.pool())
             .await
@@ -90,24 +90,34 @@ async fn an_open_select_keeps_a_day_but_never_stops_the_sink() {
         .expect("a count");
     assert!(seen > 0);
 
-    // 401 days later the days are past the retention, and the SELECT is still open.
+    // 401 days later the days are past the retention, and the SELECT is still open: however often they
+    // cannot be dropped, what comes is stored all the while.
     house.clock.advance(401 * 86_400_000);
-    house.upkeep().round().await.expect("a round");
+    let now = UnixMs(house.clock.now_ms());
+    let stop = CancellationToken::new();
+    let sink = tokio::spawn(house.sink().run(stop.clone()));
+    for n in 0..10 {
+        let mut new = fixes[30];
+        new.fix_time = now.plus_ms(n);
+        let upkeep = house.upkeep();
+        let (dropped, ()) = tokio::join!(upkeep.round(), async {
+            house.append(&courier(0), &[new]).await;
+            house.wait_until_drained().await;
+        });
+        dropped.expect("a round");
+    }
+    stop.cancel();
+    sink.await.expect("no panic").expect("a clean end");
     let kept = stored_days(&house.pool()).await.expect("days");
     assert!(old.iter().all(|day| kept.contains(day)));
-    let now = UnixMs(house.clock.now_ms());
-    let mut new = fixes[30];
-    new.fix_time = now;
-    house.append(&courier(0), &[new]).await;
-    house.drain(1).await;
-    assert_eq!(house.count("select count(*) from fix").await, 21);
+    assert_eq!(house.count("select count(*) from fix").await, 30);
 
     reading.rollback().await.expect("closed");
     house.upkeep().round().await.expect("a round");
     let kept = stored_days(&house.pool()).await.expect("days");
     assert!(old.iter().all(|day| !kept.contains(day)));
     assert!(kept.contains(&Day::of(now)) && kept.contains(&Day::of(now).plus(2)));
-    assert_eq!(house.count("select count(*) from fix").await, 1);
+    assert_eq!(house.count("select count(*) from fix").await, 10);
     house.tear_down().await;
 }
 
@@ -156,11 +166,29 @@ async fn erased_data_goes_and_does_not_come_back_by_reading_again() {
         .await
         .expect("erased");
     house.directory.put_erased(courier(0), Some(before));
-    house.upkeep().round().await.expect("a round");
     let of_erased = "select (select count(*) from fix where courier_id = 'c-0') \
         + (select count(*) from trip where courier_id = 'c-0') \
         + (select count(*) from stop where courier_id = 'c-0') \
         + (select count(*) from analytics.heat_share where courier_id = 'c-0')";
+    assert_eq!(house.count(of_erased).await, 0, "in the very transaction");
+    let lock = "select count(*) from pg_proc where proname = 'erase' \
+        and position('8602290269886808065' in prosrc) > 0";
+    assert_eq!(house.count(lock).await, 1);
+    assert_eq!(
+        crate::advisory_lock::AdvisoryLock::Derive.key(),
+        8_602_290_269_886_808_065
+    );
+    // A flush that was on its way then is found a little later.
+    sqlx::query(
+        "insert into track_segment \
+         select (jsonb_populate_record(t, '{\"courier_id\": \"c-0\"}')).* \
+           from track_segment t limit 1",
+    )
+    .execute(&house.pool())
+    .await
+    .expect("written late");
+    assert!(house.count(of_erased).await > 0);
+    house.upkeep().round().await.expect("a round");
     assert_eq!(house.count(of_erased).await, 0);
     house.expected.retain(|(id, _), _| *id != courier(0));
 
