@@ -41,9 +41,9 @@ pub(super) struct Event {
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(super) struct EventPosition {
     /// Latitude, degrees.
-    lat: f64,
+    pub(super) lat: f64,
     /// Longitude, degrees.
-    lon: f64,
+    pub(super) lon: f64,
 }
 
 /// The `webhook-id` of event number `id`.

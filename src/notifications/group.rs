@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{Bench, JudgedPartition};
-use super::store::{Flushed, GROUP, PartitionWrite, Store};
+use super::store::{Flushed, GROUP, Loaded, PartitionWrite, Store};
 use crate::clock::SharedClock;
 use crate::directory::Change;
 use crate::domain::{Delivery, EventType, UnixMs};
@@ -75,6 +75,7 @@ impl Group {
             clock: self.clock,
             changes,
             partition_count,
+            log: self.log,
             partitions: BTreeMap::new(),
             written_at: Instant::now(),
             stop,
@@ -112,6 +113,7 @@ struct Reader {
     clock: SharedClock,
     changes: broadcast::Receiver<Change>,
     partition_count: u32,
+    log: Arc<dyn Log>,
     partitions: BTreeMap<Partition, JudgedPartition>,
     written_at: Instant,
     stop: CancellationToken,
@@ -249,7 +251,7 @@ impl Reader {
     async fn begin(&mut self, partition: Partition, at: Offset) {
         let mut patience = Patience::new(&self.stop);
         let loaded = loop {
-            match self.store.load(partition, at).await {
+            match self.load(partition, at).await {
                 Ok(loaded) => break loaded,
                 Err(error) if patience.again(&error).await => {}
                 Err(_) => return,
@@ -266,20 +268,38 @@ impl Reader {
                 Err(error) => tracing::warn!(%partition, %error, "cannot seek"),
             }
         }
-        if reading_from < loaded.next {
-            tracing::error!(%partition, stored = %loaded.next, end = %reading_from,
-                "the stored offset lies beyond the end of the log: it has lost records; \
-                 reading goes on at its end");
-        }
-        let end = match self.consumer.end_offsets().await {
-            Ok(ends) => ends
-                .into_iter()
-                .find(|(p, _)| *p == partition)
-                .map(|(_, end)| end),
-            Err(_) => None,
-        };
+        let end = self.end_of(partition).await;
+        self.hint(partition, loaded.next).await;
         let judged = JudgedPartition::new(partition, loaded, reading_from, end);
         self.partitions.insert(partition, judged);
+    }
+
+    /// What the store knows about a partition, once that is not of records that the log has lost.
+    async fn load(&self, partition: Partition, at: Offset) -> sqlx::Result<Loaded> {
+        let is_new = self.store.next(partition).await?.is_none();
+        let loaded = self.store.load(partition, at).await?;
+        if is_new {
+            return Ok(loaded);
+        }
+        let end = self.end_of(partition).await;
+        let furthest = self
+            .log
+            .furthest_read(TOPIC_DELIVERY_LOCATION, GROUP, partition);
+        let end = end.into_iter().chain(furthest).min();
+        let Some(end) = end.filter(|end| loaded.next > *end) else {
+            return Ok(loaded);
+        };
+        tracing::error!(%partition, stored = %loaded.next, %end,
+            "the stored offset lies beyond the end of the log: it has lost records; reading goes on \
+             at its end");
+        self.store.pull_back(partition, end).await?;
+        self.store.load(partition, end).await
+    }
+
+    async fn end_of(&self, partition: Partition) -> Option<Offset> {
+        let ends = self.consumer.end_offsets().await.ok()?;
+        let end = ends.into_iter().find(|(p, _)| *p == partition);
+        end.map(|(_, end)| end)
     }
 
     /// Writes the partitions that have an event due, with `timers` also those whose states have
@@ -318,11 +338,16 @@ impl Reader {
             let Some(judged) = self.partitions.get(&partition) else {
                 continue;
             };
-            // Only a hint for those who watch the group; the store decides.
-            match self.consumer.commit(partition, judged.next()).await {
-                Ok(()) | Err(CommitError::Stale(_)) => {}
-                Err(error) => tracing::warn!(%partition, %error, "cannot commit"),
-            }
+            let next = judged.next();
+            self.hint(partition, next).await;
+        }
+    }
+
+    /// Only a hint for those who watch the group; the store decides.
+    async fn hint(&mut self, partition: Partition, next: Offset) {
+        match self.consumer.commit(partition, next).await {
+            Ok(()) | Err(CommitError::Stale(_)) => {}
+            Err(error) => tracing::warn!(%partition, %error, "cannot commit"),
         }
     }
 

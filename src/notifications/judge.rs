@@ -8,39 +8,51 @@
 //! offset again; states skip what they hold, and an event that was recorded before has the same key.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use metrics::counter;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::estimates::Estimates;
 use super::store::{CourierWrite, Loaded, PartitionWrite};
 use crate::directory::Directory;
-use crate::domain::rules::{CourierState, FenceIndex, Ground, RuleSet, Told};
+use crate::domain::rules::{CourierState, FenceIndex, Ground, RuleSet, Seen, Told};
 use crate::domain::{CourierId, Delivery, FixBatch, GeofenceId, UnixMs};
 use crate::stream::{Offset, Partition, StoredRecord};
+use crate::telemetry::metrics::NOTIFICATIONS_FIXES;
 
 /// A state is written at the latest so long after it has changed, milliseconds.
 const CHECKPOINT_AFTER_MS: i64 = 30_000;
+/// Most states that one transaction takes of a partition, events' own aside; the others wait for the
+/// next, or are read from the log again.
+const MOST_STATES: usize = 20_000;
+/// Records read within this time count as read together, milliseconds.
+const READ_AT_EVERY_MS: i64 = 1_000;
 
 /// An event and the courier it is about.
 pub(super) type CourierTold = (CourierId, Told);
 
-/// What the rules know about a courier, and from where in the log.
+/// What the rules know about a courier, and from where in the log. There is one for every courier
+/// that was ever heard of, so its size is watched by a test.
 #[derive(Debug)]
 struct Known {
     state: CourierState,
     /// Records below are in `state`.
     as_of: Offset,
-    /// The first record that is in `state` and not in the store.
-    unwritten: Option<Offset>,
+    /// The first record that is in `state` and not in the store, or [`ALL_WRITTEN`].
+    unwritten: Offset,
 }
+
+/// After every record.
+const ALL_WRITTEN: Offset = Offset(u64::MAX);
 
 impl Default for Known {
     fn default() -> Self {
         Self {
             state: CourierState::default(),
             as_of: Offset(0),
-            unwritten: None,
+            unwritten: ALL_WRITTEN,
         }
     }
 }
@@ -94,9 +106,13 @@ pub(super) struct JudgedPartition {
     /// Next offset to be read.
     next: Offset,
     couriers: FxHashMap<CourierId, Box<Known>>,
-    /// Couriers by the first record that their stored states do not hold, and since when; entries
-    /// that no longer hold true are dropped when they come to the front.
-    waiting: VecDeque<(Offset, CourierId, UnixMs)>,
+    /// Couriers by the first record that their stored states do not hold; entries that no longer
+    /// hold true are dropped when they come to the front.
+    waiting: VecDeque<(Offset, CourierId)>,
+    /// Fixes since the last look at the metrics.
+    seen: Seen,
+    /// When records were read: the first offset of each second or so in which there were some.
+    read_at: VecDeque<(UnixMs, Offset)>,
     told: Vec<CourierTold>,
     /// Somebody has been listening to this partition's phones without a gap since then.
     listening_since: Option<UnixMs>,
@@ -118,7 +134,7 @@ impl JudgedPartition {
                 Box::new(Known {
                     state,
                     as_of,
-                    unwritten: None,
+                    unwritten: ALL_WRITTEN,
                 }),
             )
         };
@@ -128,6 +144,8 @@ impl JudgedPartition {
             next: reading_from,
             couriers: loaded.couriers.into_iter().map(known).collect(),
             waiting: VecDeque::new(),
+            read_at: VecDeque::new(),
+            seen: Seen::default(),
             told: Vec::new(),
             listening_since: None,
         }
@@ -135,6 +153,13 @@ impl JudgedPartition {
 
     /// Judges records in the order of the log.
     pub(super) fn read(&mut self, records: &[StoredRecord], bench: &Bench, now: UnixMs) {
+        let since = self
+            .read_at
+            .back()
+            .map_or(i64::MAX, |(at, _)| now.since(*at));
+        if let Some(first) = records.first().filter(|_| since >= READ_AT_EVERY_MS) {
+            self.read_at.push_back((now, first.offset));
+        }
         for record in records {
             self.next = record.offset.advance(1);
             // Ingest wrote it; a record that is none of ours says nothing about a courier.
@@ -145,47 +170,58 @@ impl JudgedPartition {
             };
             let erased = bench.directory.erased_before(&courier);
             if erased.is_none_or(|before| batch.received_at >= before) {
-                self.read_batch(&courier, record.offset, &batch, bench, now);
+                self.read_batch(courier, record.offset, &batch, bench);
             }
+        }
+        let seen = std::mem::take(&mut self.seen);
+        for (outcome, fixes) in [("judged", seen.judged), ("out_of_order", seen.out_of_order)] {
+            counter!(NOTIFICATIONS_FIXES, "outcome" => outcome).increment(fixes as u64);
         }
     }
 
     fn read_batch(
         &mut self,
-        courier: &CourierId,
+        mut courier: CourierId,
         offset: Offset,
         batch: &FixBatch,
         bench: &Bench,
-        now: UnixMs,
     ) {
-        if !self.couriers.contains_key(courier) {
-            self.couriers.insert(courier.clone(), Box::default());
+        if !self.couriers.contains_key(&courier)
+            && let Some(known) = bench.directory.courier(&courier)
+        {
+            // One copy of the id in memory for the Directory and the rules.
+            courier = known.id.clone();
         }
-        let Some(known) = self.couriers.get_mut(courier) else {
-            return;
+        let mut entry = match self.couriers.entry(courier) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => entry.insert_entry(Box::default()),
         };
+        let courier = entry.key().clone();
+        let known = entry.get_mut();
         if offset < known.as_of {
             return;
         }
         known.as_of = offset.advance(1);
-        let run = bench.directory.run_of(courier);
+        let run = bench.directory.run_of(&courier);
         let ground = Ground {
             rules: &bench.rules,
             run: &run,
             fences: &bench.fences,
         };
         let mut told = Vec::new();
-        known.state.see(batch, ground, &mut told);
+        let seen = known.state.see(batch, ground, &mut told);
         bench.estimates.judge(
             &mut known.state,
-            courier,
+            &courier,
             ground,
             &bench.directory,
             &mut told,
         );
-        if known.unwritten.is_none() {
-            known.unwritten = Some(offset);
-            self.waiting.push_back((offset, courier.clone(), now));
+        self.seen.judged += seen.judged;
+        self.seen.out_of_order += seen.out_of_order;
+        if known.unwritten == ALL_WRITTEN {
+            known.unwritten = offset;
+            self.waiting.push_back((offset, courier.clone()));
         }
         self.told
             .extend(told.into_iter().map(|t| (courier.clone(), t)));
@@ -242,28 +278,39 @@ impl JudgedPartition {
         self.next
     }
 
+    /// The offset below which everything was read by then.
+    fn read_by(&mut self, then: UnixMs) -> Offset {
+        while self.read_at.front().is_some_and(|(at, _)| *at <= then) {
+            self.read_at.pop_front();
+        }
+        self.read_at.front().map_or(self.next, |(_, first)| *first)
+    }
+
     /// What the next transaction has to write, if anything: events with their couriers' states, and
     /// states that have waited for long; or `all` states. What it answers is no longer held here.
     pub(super) fn take_write(&mut self, now: UnixMs, all: bool) -> Option<PartitionWrite> {
         let told = std::mem::take(&mut self.told);
-        let mut chosen: Vec<CourierId> = told.iter().map(|(courier, _)| courier.clone()).collect();
-        while let Some((offset, courier, since)) = self.waiting.front() {
+        let mut chosen: FxHashSet<CourierId> = told.iter().map(|(c, _)| c.clone()).collect();
+        let most = chosen.len() + MOST_STATES;
+        let due = if all {
+            ALL_WRITTEN
+        } else {
+            self.read_by(now.plus_ms(-CHECKPOINT_AFTER_MS))
+        };
+        while let Some((first, courier)) = self.waiting.front() {
             let known = self.couriers.get(courier);
-            let waits =
-                known.is_some_and(|k| k.unwritten == Some(*offset)) && !chosen.contains(courier);
-            if waits && !all && now.since(*since) < CHECKPOINT_AFTER_MS {
+            let waits = known.is_some_and(|k| k.unwritten == *first) && !chosen.contains(courier);
+            if waits && (*first >= due || chosen.len() >= most) {
                 break;
             }
-            if let Some((_, courier, _)) = self.waiting.pop_front().filter(|_| waits) {
-                chosen.push(courier);
+            if let Some((_, courier)) = self.waiting.pop_front().filter(|_| waits) {
+                chosen.insert(courier);
             }
         }
         let mut states = Vec::with_capacity(chosen.len());
         for courier in chosen {
-            let Some(known) = self.couriers.get_mut(&courier) else {
-                continue;
-            };
-            if known.unwritten.take().is_some() || told.iter().any(|(about, _)| *about == courier) {
+            if let Some(known) = self.couriers.get_mut(&courier) {
+                known.unwritten = ALL_WRITTEN;
                 let (as_of, state) = (known.as_of, known.state.to_bytes());
                 states.push(CourierWrite {
                     courier,
@@ -272,12 +319,8 @@ impl JudgedPartition {
                 });
             }
         }
-        states.sort_by(|a, b| a.courier.cmp(&b.courier));
-        states.dedup_by(|a, b| a.courier == b.courier);
-        let next = self
-            .waiting
-            .front()
-            .map_or(self.next, |(offset, ..)| *offset);
+        states.sort_unstable_by(|a, b| a.courier.cmp(&b.courier));
+        let next = self.waiting.front().map_or(self.next, |(first, _)| *first);
         if told.is_empty() && states.is_empty() && next == self.stored_next {
             return None;
         }
@@ -292,7 +335,25 @@ impl JudgedPartition {
     }
 }
 
-fn decode(record: &StoredRecord) -> Option<(CourierId, FixBatch)> {
+/// Whose record it is, and what is in it; `None` if it is none of ours.
+pub(super) fn decode(record: &StoredRecord) -> Option<(CourierId, FixBatch)> {
     let courier = CourierId::try_from(std::str::from_utf8(&record.key).ok()?).ok()?;
     Some((courier, FixBatch::decode(&record.value).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A courier without a delivery, the map's entry at its emptiest, the place in `waiting` with
+    /// the room that a growing queue leaves, and the allocator's steps.
+    #[test]
+    fn a_courier_takes_no_more_than_300_bytes() {
+        let entry = size_of::<(CourierId, Box<Known>)>() + 1;
+        let emptiest = entry * 16 / 7;
+        let waiting = 2 * size_of::<(Offset, CourierId)>();
+        let known = size_of::<Known>().next_multiple_of(32);
+        let bytes = known + emptiest + waiting;
+        assert!(bytes <= 300, "{known} + {emptiest} + {waiting} = {bytes}");
+    }
 }

@@ -18,6 +18,7 @@
 //! - Nothing here slows ingest or another group: it reads the log at its own pace and waits for
 //!   Postgres by itself.
 
+mod backtest;
 mod estimates;
 mod event_json;
 mod group;
@@ -28,6 +29,7 @@ mod service;
 mod store;
 
 pub use service::Notifications;
+pub use store::GROUP;
 
 #[cfg(test)]
 mod tests;

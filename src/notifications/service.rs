@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::backtest::{Archive, Backtests};
 use super::estimates::Estimates;
 use super::group::{Group, stream_id};
 use super::judge::Bench;
@@ -34,6 +35,7 @@ pub struct Notifications {
     sender: Sender,
     rng: Arc<Mutex<StdRng>>,
     roads: Roads,
+    backtests: Backtests,
 }
 
 impl Notifications {
@@ -59,6 +61,7 @@ impl Notifications {
             sender,
             rng: Arc::new(Mutex::new(rng)),
             roads: Roads::none(),
+            backtests: Backtests::default(),
         }
     }
 
@@ -69,7 +72,7 @@ impl Notifications {
         self
     }
 
-    /// `/v1/webhooks` and `/v1/events`.
+    /// `/v1/webhooks`, `/v1/events` and `/v1/backtests`.
     pub fn routes(&self) -> OpenApiRouter {
         Api {
             pool: self.pool.clone(),
@@ -77,16 +80,24 @@ impl Notifications {
             clock: self.clock.clone(),
             rng: self.rng.clone(),
             allow_private: self.config.allow_private_endpoints,
+            rules: self.config.rules(),
+            backtests: self.backtests.clone(),
         }
         .routes()
     }
 
-    /// Reads the log and sends what is in the outbox, until `stop`.
+    /// Reads the log, sends what is in the outbox, and runs backtests, until `stop`.
     ///
     /// # Errors
     /// If the log refuses the group.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let store = Store::new(self.pool.clone(), &stream_id(&*self.log)?);
+        let archive = Archive {
+            log: self.log.clone(),
+            pool: self.pool.clone(),
+            directory: self.directory.clone(),
+            roads: self.roads.clone(),
+        };
         let bench = Bench {
             rules: Arc::new(self.config.rules()),
             directory: self.directory,
@@ -107,7 +118,11 @@ impl Notifications {
             rng: StdRng::from_rng(&mut *self.rng.lock()),
         };
         // Should one fail, the other is dropped: the process stops anyway.
-        tokio::try_join!(group.run(stop.clone()), outbox.run(stop))?;
+        tokio::try_join!(
+            group.run(stop.clone()),
+            outbox.run(stop.clone()),
+            self.backtests.run(archive, stop)
+        )?;
         Ok(())
     }
 }

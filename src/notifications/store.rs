@@ -17,7 +17,7 @@ use crate::domain::{CourierId, DeliveryStatus, EventType};
 use crate::stream::{Offset, Partition};
 
 /// The group's name, in the log and in `stream_offset`.
-pub(super) const GROUP: &str = "notifications";
+pub const GROUP: &str = "notifications";
 
 /// Where the group keeps what it knows. Cheap to clone.
 #[derive(Clone)]
@@ -113,6 +113,26 @@ impl Store {
             }
         }
         Ok(Loaded { next, couriers })
+    }
+
+    /// Brings a partition's offset and states that lie beyond `end`, where the log ends, back to it.
+    pub(super) async fn pull_back(&self, partition: Partition, end: Offset) -> sqlx::Result<()> {
+        let mut tx = self.pool.begin().await?;
+        for statement in [
+            "update public.stream_offset set next = $4, updated_at = now()
+              where grp = $1 and stream_id = $2 and part = $3 and next > $4",
+            "update notifications.rule_state set as_of = $4
+              where $1::text is not null and stream_id = $2 and part = $3 and as_of > $4",
+        ] {
+            sqlx::query(statement)
+                .bind(GROUP)
+                .bind(&*self.stream_id)
+                .bind(part(partition))
+                .bind(number(end))
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await
     }
 
     /// Writes all of it in one transaction.

@@ -35,13 +35,12 @@ pub(super) use sender::{Sender, Target, Verdict};
 
 use self::endpoint::{Endpoint, Limits};
 use self::queue::Queue;
+use crate::advisory_lock::AdvisoryLock;
 use crate::clock::SharedClock;
 use crate::config::NotificationsConfig;
 use crate::domain::UnixMs;
 use crate::telemetry::metrics::NOTIFICATIONS_PENDING;
 
-/// Who holds this advisory lock sends.
-const SENDER_LOCK: i64 = 0x7761_796c_6f67_0001;
 /// A process that does not send looks this often whether it should.
 const TRY_LOCK_EVERY: Duration = Duration::from_secs(2);
 /// Webhooks are read again this often even if nobody said that one has changed.
@@ -134,7 +133,7 @@ impl Outbox {
             .await?;
         let lock = "select pg_try_advisory_lock($1)";
         while !sqlx::query_scalar(lock)
-            .bind(SENDER_LOCK)
+            .bind(AdvisoryLock::Send.key())
             .fetch_one(&mut listener)
             .await?
         {

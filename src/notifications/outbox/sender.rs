@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Response, StatusCode, Url};
+use tokio::time::Instant;
 
 use super::address::{AddressRefused, GuardedResolver, check_literal};
 use super::secret::{WebhookSecret, signatures};
@@ -93,35 +94,30 @@ impl Sender {
 
     /// Posts `body` to `target`. Every failure is an outcome, not an error.
     pub(in super::super) async fn call(&self, target: &Target, id: &str, body: Vec<u8>) -> Called {
-        match tokio::time::timeout(self.timeout, self.post(target, id, body)).await {
-            Ok(Ok(called)) => called,
-            Ok(Err(error)) => failed(None, error),
-            Err(_) => failed(
-                None,
-                format!("no answer within {} s", self.timeout.as_secs_f32()),
-            ),
-        }
+        let until = Instant::now() + self.timeout;
+        let answer = match tokio::time::timeout_at(until, self.post(target, id, body)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return failed(None, error),
+            Err(_) => {
+                let s = self.timeout.as_secs_f32();
+                return failed(None, format!("no answer within {s} s"));
+            }
+        };
+        let called = judge(answer.status(), retry_after_s(answer.headers()));
+        // What the receiver thinks is known; the rest is read so that the connection can be kept,
+        // as long as it is short and comes soon.
+        drop(tokio::time::timeout_at(until, read(answer)).await);
+        called
     }
 
-    async fn post(&self, target: &Target, id: &str, body: Vec<u8>) -> Result<Called, String> {
+    async fn post(&self, target: &Target, id: &str, body: Vec<u8>) -> Result<Response, String> {
         check_literal(&target.url, self.allow_private).map_err(|e| e.to_string())?;
         let client = self.client.as_ref().map_err(Clone::clone)?;
         let headers = self
             .headers(target, id, &body)
             .ok_or("the event's id is no header")?;
         let request = client.post(target.url.clone()).headers(headers).body(body);
-        let mut answer = request.send().await.map_err(|e| reason(&e))?;
-        let status = answer.status();
-        let retry_after = retry_after_s(answer.headers());
-        let mut read = 0;
-        // The rest of a long answer is dropped, and its connection with it.
-        while read < ANSWER_READ {
-            match answer.chunk().await {
-                Ok(Some(chunk)) => read += chunk.len(),
-                Ok(None) | Err(_) => break,
-            }
-        }
-        Ok(judge(status, retry_after))
+        request.send().await.map_err(|e| reason(&e))
     }
 
     fn headers(&self, target: &Target, id: &str, body: &[u8]) -> Option<HeaderMap> {
@@ -148,6 +144,17 @@ impl Sender {
             header("webhook-signature", &signature)?,
         ]);
         Some(headers)
+    }
+}
+
+/// Reads an answer's body, up to [`ANSWER_READ`]; a longer one is dropped with its connection.
+async fn read(mut answer: Response) {
+    let mut read = 0;
+    while read < ANSWER_READ {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => read += chunk.len(),
+            Ok(None) | Err(_) => return,
+        }
     }
 }
 

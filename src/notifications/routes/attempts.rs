@@ -81,7 +81,8 @@ pub(super) struct AttemptPage {
 /// Calls of a webhook, newest first; kept for 30 days
 #[utoipa::path(get, path = "/v1/webhooks/{id}/attempts", tag = "webhooks",
     params(("id" = Uuid, Path), AttemptQuery),
-    responses((status = 200, body = AttemptPage), (status = 404, body = Problem)))]
+    responses((status = 200, body = AttemptPage), (status = 404, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn list(
     _: AsDispatcher,
     State(api): State<Api>,
@@ -134,7 +135,8 @@ pub(super) struct Redelivered {
 #[utoipa::path(post, path = "/v1/webhooks/{id}/redeliver", tag = "webhooks",
     params(("id" = Uuid, Path)), request_body = Redelivery,
     responses((status = 202, body = Redelivered), (status = 404, body = Problem),
-              (status = 422, body = Problem)))]
+              (status = 422, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn redeliver(
     _: AsDispatcher,
     State(api): State<Api>,

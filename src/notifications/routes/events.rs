@@ -93,7 +93,8 @@ impl Place {
 ///
 /// Ask again with `after` set to `next_cursor`: nothing is missed and nothing comes twice.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(EventQuery),
-    responses((status = 200, body = EventPage), (status = 400, body = Problem)))]
+    responses((status = 200, body = EventPage), (status = 400, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn list(
     _: AsDispatcher,
     State(api): State<Api>,
@@ -116,7 +117,7 @@ pub(super) async fn list(
     // Only what lies before every transaction that still runs: later nothing can come in between.
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "select {EVENT_COLUMNS}, e.xid::text as xid from public.event e
-          where (e.xid, e.id) {beyond} ($1::xid8, $2) and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+          where (e.xid, e.id) {beyond} ($1::xid8, $2) and e.xid < dispatch.event_horizon()
             and ($3::text is null or e.courier_id = $3)
             and ($4::text is null or e.delivery_id = $4)
             and ($5::text is null or e.type = $5 or starts_with(e.type, $6))

@@ -1,6 +1,8 @@
-//! `/v1/webhooks` and `/v1/events`.
+//! `/v1/webhooks`, `/v1/events` and `/v1/backtests`.
 
 mod attempts;
+mod backtests;
+mod event;
 mod events;
 mod webhooks;
 
@@ -16,8 +18,10 @@ use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::backtest::Backtests;
 use super::outbox::Sender;
 use crate::clock::SharedClock;
+use crate::domain::rules::RuleSet;
 use crate::http::Problem;
 
 /// What the handlers use. Cheap to clone.
@@ -28,6 +32,8 @@ pub(super) struct Api {
     pub(super) clock: SharedClock,
     pub(super) rng: Arc<Mutex<StdRng>>,
     pub(super) allow_private: bool,
+    pub(super) rules: RuleSet,
+    pub(super) backtests: Backtests,
 }
 
 impl Api {
@@ -40,6 +46,9 @@ impl Api {
             .routes(routes!(attempts::list))
             .routes(routes!(attempts::redeliver))
             .routes(routes!(events::list))
+            .routes(routes!(event::read))
+            .routes(routes!(backtests::begin))
+            .routes(routes!(backtests::read, backtests::delete))
             .with_state(self.clone())
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Row};
+use sqlx::{FromRow, PgConnection, PgExecutor, Row};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -17,9 +17,10 @@ use uuid::Uuid;
 
 use super::super::event_json::{Event, Payload};
 use super::super::outbox::{Target, Verdict, WebhookSecret, check_literal};
-use super::Api;
+use super::{Api, ApiQuery};
+use crate::access::{Staff, audit};
 use crate::domain::{EventPattern, UnixMs};
-use crate::http::{ApiJson, AsDispatcher, Problem};
+use crate::http::{Answer, ApiJson, AsDispatcher, Begun, Creating, Page, PageQuery, Problem};
 
 /// Longest URL, bytes.
 const MAX_URL_LEN: usize = 2_048;
@@ -89,6 +90,13 @@ pub(super) struct Webhook {
     health: Health,
     /// Events that wait to be sent.
     pending: i64,
+    /// Since when the oldest of them waits.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pending_since: Option<UnixMs>,
+    /// Of the last calls, 200 at most, …
+    recent_attempts: i64,
+    /// … so many were delivered.
+    recent_delivered: i64,
     #[schema(value_type = Option<String>, format = DateTime)]
     last_attempt_at: Option<UnixMs>,
     /// What went wrong in the last call.
@@ -105,6 +113,7 @@ impl FromRow<'_, PgRow> for Webhook {
         let enabled = row.try_get("enabled")?;
         let last_outcome: Option<&str> = row.try_get("last_outcome")?;
         let last_attempt_at: Option<OffsetDateTime> = row.try_get("last_attempt_at")?;
+        let pending_since: Option<OffsetDateTime> = row.try_get("pending_since")?;
         Ok(Self {
             id: row.try_get("id")?,
             url: row.try_get("url")?,
@@ -119,6 +128,9 @@ impl FromRow<'_, PgRow> for Webhook {
                 Some(_) => Health::Failing,
             },
             pending: row.try_get("pending")?,
+            pending_since: pending_since.map(UnixMs::from_datetime),
+            recent_attempts: row.try_get("recent_attempts")?,
+            recent_delivered: row.try_get("recent_delivered")?,
             last_attempt_at: last_attempt_at.map(UnixMs::from_datetime),
             last_error: row.try_get("last_error")?,
             created_at: UnixMs::from_datetime(row.try_get("created_at")?),
@@ -129,134 +141,120 @@ impl FromRow<'_, PgRow> for Webhook {
 
 const SELECT: &str = "select w.id, w.url, w.events, w.description, w.enabled, w.disabled_reason,
         w.created_at, a.outcome as last_outcome, a.at as last_attempt_at, a.error as last_error,
-        (select count(*) from notifications.outbox o where o.webhook_id = w.id) as pending
+        o.pending, o.pending_since, r.recent_attempts, r.recent_delivered
    from notifications.webhook w
+   cross join lateral (select count(*) as pending, min(created_at) as pending_since
+                         from notifications.outbox where webhook_id = w.id) o
+   cross join lateral (select count(*) as recent_attempts,
+                              count(*) filter (where outcome = 'delivered') as recent_delivered
+                         from (select outcome from notifications.attempt where webhook_id = w.id
+                                order by id desc limit 200) newest) r
    left join lateral (select outcome, at, error from notifications.attempt
                        where webhook_id = w.id order by id desc limit 1) a on true";
-
-/// All webhooks.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct WebhookList {
-    items: Vec<Webhook>,
-    /// Always null: there are never more than fit a page.
-    next_cursor: Option<String>,
-}
 
 /// Create a webhook; the secret is shown in this answer only
 #[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", request_body = NewWebhook,
     responses((status = 201, body = Webhook), (status = 409, body = Problem),
-              (status = 422, body = Problem)))]
+              (status = 422, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn create(
-    _: AsDispatcher,
+    AsDispatcher(staff): AsDispatcher,
     State(api): State<Api>,
-    headers: HeaderMap,
-    ApiJson(new): ApiJson<NewWebhook>,
+    Creating {
+        body: new,
+        idempotent,
+    }: Creating<NewWebhook>,
 ) -> Result<Response, Problem> {
     let url = checked_url(&api, &new.url)?;
     let events = checked_patterns(new.events.unwrap_or_else(|| vec!["*".into()]))?;
     let description = checked_description(new.description)?;
-    let key = headers.get("idempotency-key").and_then(|v| v.to_str().ok());
-    if let Some(key) = key
-        && let Some(same) = created_before(&api, key, &url, &events).await?
+    let mut transaction = api.pool.begin().await?;
+    if let Some(idempotent) = &idempotent
+        && let Begun::Answered(answer) = idempotent.begin(&mut transaction).await?
     {
-        return Ok(created(same));
+        return Ok(answer);
     }
     let secret = WebhookSecret::issue(&mut *api.rng.lock());
     let id = Uuid::now_v7();
     let inserted = sqlx::query(
-        "insert into notifications.webhook (id, url, events, description, secret, idempotency_key)
-         select $1, $2, $3, $4, $5, $6
-          where (select count(*) from notifications.webhook) < $7",
+        "insert into notifications.webhook (id, url, events, description, secret)
+         select $1, $2, $3, $4, $5
+          where (select count(*) from notifications.webhook) < $6",
     )
     .bind(id)
     .bind(url.as_str())
     .bind(&events)
     .bind(description)
     .bind(secret.to_stored())
-    .bind(key)
     .bind(MAX_WEBHOOKS)
-    .execute(&api.pool)
+    .execute(&mut *transaction)
     .await?;
     if inserted.rows_affected() == 0 {
         let detail = format!("there are {MAX_WEBHOOKS} webhooks already: delete some first");
         return Err(Problem::conflict("too_many_webhooks", detail));
     }
-    let mut webhook = find(&api, id).await?;
+    note(&mut transaction, &staff, "webhook.create", id).await?;
+    let mut webhook = find(&mut *transaction, id).await?;
     webhook.secret = Some(secret.expose());
-    Ok(created(webhook))
-}
-
-fn created(webhook: Webhook) -> Response {
-    let location = format!("/v1/webhooks/{}", webhook.id);
-    (
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(webhook),
-    )
-        .into_response()
-}
-
-/// The webhook that an earlier request with this Idempotency-Key has made.
-async fn created_before(
-    api: &Api,
-    key: &str,
-    url: &Url,
-    events: &[String],
-) -> Result<Option<Webhook>, Problem> {
-    let found = sqlx::query_as::<_, (Uuid, Vec<u8>)>(
-        "select id, secret from notifications.webhook where idempotency_key = $1",
-    )
-    .bind(key)
-    .fetch_optional(&api.pool)
-    .await?;
-    let Some((id, secret)) = found else {
-        return Ok(None);
-    };
-    let mut webhook = find(api, id).await?;
-    if webhook.url != url.as_str() || webhook.events != events {
-        return Err(Problem::invalid(
-            "this Idempotency-Key was used for another request",
-        ));
+    let answer = Answer::created(format!("/v1/webhooks/{id}"), None, &webhook)?;
+    if let Some(idempotent) = idempotent {
+        idempotent.keep(&mut transaction, &answer).await?;
     }
-    webhook.secret = Some(WebhookSecret::from_stored(secret).expose());
-    Ok(Some(webhook))
+    transaction.commit().await?;
+    Ok(answer.into_response())
 }
 
-/// All webhooks
-#[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks",
-    responses((status = 200, body = WebhookList)))]
+/// Notes a change in the audit log, in its transaction.
+async fn note(
+    sql: &mut PgConnection,
+    staff: &Staff,
+    action: &str,
+    webhook: Uuid,
+) -> sqlx::Result<()> {
+    let subject = webhook.to_string();
+    audit(sql, staff.actor(), action, &subject, serde_json::json!({})).await
+}
+
+/// List webhooks, oldest first
+#[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", params(PageQuery),
+    responses((status = 200, body = Page<Webhook>), (status = "4XX", body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn list(
     _: AsDispatcher,
     State(api): State<Api>,
-) -> Result<Json<WebhookList>, Problem> {
-    let sql = format!("{SELECT} order by w.created_at, w.id");
+    ApiQuery(query): ApiQuery<PageQuery>,
+) -> Result<Json<Page<Webhook>>, Problem> {
+    // Numbers grow with time.
+    let sql = format!("{SELECT} where $1::uuid is null or w.id > $1 order by w.id limit $2");
+    let limit = query.limit()?;
     let items = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(query.after::<Uuid>()?)
+        .bind(i64::from(limit) + 1)
         .fetch_all(&api.pool)
         .await?;
-    Ok(Json(WebhookList {
-        items,
-        next_cursor: None,
-    }))
+    Ok(Json(Page::of(items, limit, |webhook: &Webhook| webhook.id)))
 }
 
 /// One webhook
 #[utoipa::path(get, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = Uuid, Path)),
-    responses((status = 200, body = Webhook), (status = 404, body = Problem)))]
+    responses((status = 200, body = Webhook), (status = 404, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn read(
     _: AsDispatcher,
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Webhook>, Problem> {
-    Ok(Json(find(&api, known_form(&id)?).await?))
+    Ok(Json(find(&api.pool, known_form(&id)?).await?))
 }
 
 /// Change a webhook
 #[utoipa::path(patch, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = Uuid, Path)),
     request_body = WebhookChange,
     responses((status = 200, body = Webhook), (status = 404, body = Problem),
-              (status = 422, body = Problem)))]
+              (status = 422, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn update(
-    _: AsDispatcher,
+    AsDispatcher(staff): AsDispatcher,
     State(api): State<Api>,
     Path(id): Path<String>,
     ApiJson(change): ApiJson<WebhookChange>,
@@ -265,6 +263,7 @@ pub(super) async fn update(
     let url = change.url.map(|url| checked_url(&api, &url)).transpose()?;
     let events = change.events.map(checked_patterns).transpose()?;
     let description = checked_description(change.description)?;
+    let mut transaction = api.pool.begin().await?;
     sqlx::query(
         "update notifications.webhook
             set url = coalesce($2, url), events = coalesce($3, events),
@@ -278,27 +277,35 @@ pub(super) async fn update(
     .bind(events)
     .bind(description)
     .bind(change.enabled)
-    .execute(&api.pool)
+    .execute(&mut *transaction)
     .await?;
-    Ok(Json(find(&api, id).await?))
+    let webhook = find(&mut *transaction, id).await?;
+    note(&mut transaction, &staff, "webhook.patch", id).await?;
+    transaction.commit().await?;
+    Ok(Json(webhook))
 }
 
 /// Delete a webhook, with what waits to be sent to it
 #[utoipa::path(delete, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = Uuid, Path)),
-    responses((status = 204), (status = 404, body = Problem)))]
+    responses((status = 204), (status = 404, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn delete(
-    _: AsDispatcher,
+    AsDispatcher(staff): AsDispatcher,
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    let id = known_form(&id)?;
+    let mut transaction = api.pool.begin().await?;
     let deleted = sqlx::query("delete from notifications.webhook where id = $1")
-        .bind(known_form(&id)?)
-        .execute(&api.pool)
+        .bind(id)
+        .execute(&mut *transaction)
         .await?;
-    match deleted.rows_affected() {
-        0 => Err(Problem::not_found("the webhook")),
-        _ => Ok(StatusCode::NO_CONTENT),
+    if deleted.rows_affected() == 0 {
+        return Err(Problem::not_found("the webhook"));
     }
+    note(&mut transaction, &staff, "webhook.delete", id).await?;
+    transaction.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A new secret.
@@ -314,12 +321,15 @@ pub(super) struct Rotated {
 /// Give a webhook a new secret; for a day the old one signs too
 #[utoipa::path(post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks",
     params(("id" = Uuid, Path)),
-    responses((status = 200, body = Rotated), (status = 404, body = Problem)))]
+    responses((status = 200, body = Rotated), (status = 404, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn rotate(
-    _: AsDispatcher,
+    AsDispatcher(staff): AsDispatcher,
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Rotated>, Problem> {
+    let id = known_form(&id)?;
+    let mut transaction = api.pool.begin().await?;
     let secret = WebhookSecret::issue(&mut *api.rng.lock());
     let old_secret_ms = i64::try_from(OLD_SECRET_FOR.as_millis()).unwrap_or(i64::MAX);
     let previous_valid_until = UnixMs(api.clock.now_ms()).plus_ms(old_secret_ms);
@@ -329,14 +339,16 @@ pub(super) async fn rotate(
                 updated_at = now()
           where id = $1",
     )
-    .bind(known_form(&id)?)
+    .bind(id)
     .bind(previous_valid_until.to_datetime())
     .bind(secret.to_stored())
-    .execute(&api.pool)
+    .execute(&mut *transaction)
     .await?;
     if rotated.rows_affected() == 0 {
         return Err(Problem::not_found("the webhook"));
     }
+    note(&mut transaction, &staff, "webhook.rotate", id).await?;
+    transaction.commit().await?;
     Ok(Json(Rotated {
         secret: secret.expose(),
         previous_valid_until,
@@ -357,7 +369,8 @@ pub(super) struct Tested {
 /// Call a webhook once with an event of type `webhook.test`, at once and without a second try
 #[utoipa::path(post, path = "/v1/webhooks/{id}/test", tag = "webhooks",
     params(("id" = Uuid, Path)),
-    responses((status = 200, body = Tested), (status = 404, body = Problem)))]
+    responses((status = 200, body = Tested), (status = 404, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 pub(super) async fn test(
     _: AsDispatcher,
     State(api): State<Api>,
@@ -410,11 +423,11 @@ pub(super) async fn test(
     }))
 }
 
-async fn find(api: &Api, id: Uuid) -> Result<Webhook, Problem> {
-    let sql = format!("{SELECT} where w.id = $1");
-    let found = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+async fn find(sql: impl PgExecutor<'_>, id: Uuid) -> Result<Webhook, Problem> {
+    let select = format!("{SELECT} where w.id = $1");
+    let found = sqlx::query_as(sqlx::AssertSqlSafe(select))
         .bind(id)
-        .fetch_optional(&api.pool)
+        .fetch_optional(sql)
         .await?;
     found.ok_or_else(|| Problem::not_found("the webhook"))
 }

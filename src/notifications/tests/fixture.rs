@@ -94,8 +94,8 @@ pub(super) async fn insert(pool: &PgPool, delivery: &Delivery) {
         .expect("a courier");
     sqlx::query(
         "insert into dispatch.delivery (id, courier_id, status, pickup_lat, pickup_lon,
-                                        dropoff_lat, dropoff_lon)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+                                        dropoff_lat, dropoff_lon, timeline, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(delivery.id.as_str())
     .bind(courier)
@@ -104,6 +104,8 @@ pub(super) async fn insert(pool: &PgPool, delivery: &Delivery) {
     .bind(delivery.pickup.position.lon())
     .bind(delivery.dropoff.position.lat())
     .bind(delivery.dropoff.position.lon())
+    .bind(sqlx::types::Json(&delivery.timeline))
+    .bind(delivery.timeline[0].at.to_datetime())
     .execute(pool)
     .await
     .expect("a delivery");

@@ -1,117 +1,13 @@
 //! The whole slice: from the log to the receiver.
 
-use std::sync::Arc;
-
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
-use super::fixture::{
-    config, count, courier, courier_id, delivery, eventually, insert, insert_webhook, now,
-    system_clock, upload,
-};
+use super::fixture::{count, eventually, insert_webhook, now, upload};
 use super::receiver::{Behaviour, Receiver};
-use crate::directory::Directory;
-use crate::domain::{DeliveryStatus, FixBatch, UnixMs};
-use crate::notifications::Notifications;
-use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
-use crate::stream::{Log, Record, TOPIC_DELIVERY_LOCATION, partition_for_key};
-use crate::test_support::TestDatabase;
-
-const PARTITIONS: u32 = 4;
-
-/// A database, a log and a Directory in which courier `c-{n}` has delivery `d-{n}`.
-struct World {
-    database: TestDatabase,
-    log: Arc<EmbeddedLog>,
-    directory: Arc<Directory>,
-    _dir: TempDir,
-}
-
-/// The slice at work; dropping its task is as a crash.
-struct Running {
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
-}
-
-impl World {
-    async fn new(deliveries: usize, picked_up_at: UnixMs) -> Self {
-        let database = TestDatabase::create().await;
-        let dir = TempDir::new().expect("a folder");
-        let options = EmbeddedLogOptions::new(dir.path(), PARTITIONS);
-        let log = EmbeddedLog::open(options, system_clock()).expect("a log");
-        let directory = Directory::new();
-        for n in 0..deliveries {
-            let delivery = delivery(n, DeliveryStatus::PickedUp, picked_up_at);
-            insert(&database.pool, &delivery).await;
-            directory.put_courier(courier(n));
-            directory.put_delivery(delivery);
-        }
-        Self {
-            database,
-            log,
-            directory,
-            _dir: dir,
-        }
-    }
-
-    async fn append(&self, n: usize, batch: &FixBatch) {
-        let key = courier_id(n).as_str().to_owned();
-        let partition = partition_for_key(key.as_bytes(), PARTITIONS);
-        let record = Record {
-            key: key.into(),
-            value: batch.encode(),
-            timestamp_ms: batch.received_at.0,
-        };
-        self.log
-            .append(TOPIC_DELIVERY_LOCATION, partition, vec![record])
-            .await
-            .expect("durable");
-    }
-
-    fn start(&self) -> Running {
-        let slice = Notifications::new(
-            &config(),
-            self.log.clone(),
-            self.directory.clone(),
-            system_clock(),
-            self.database.pool.clone(),
-            StdRng::seed_from_u64(3),
-        );
-        let stop = CancellationToken::new();
-        Running {
-            task: tokio::spawn(slice.run(stop.clone())),
-            stop,
-        }
-    }
-
-    async fn events(&self) -> i64 {
-        count(&self.database.pool, "select count(*) from public.event").await
-    }
-
-    async fn end(self) {
-        self.log.close().await.expect("closed");
-        self.database.drop_database().await;
-    }
-}
-
-impl Running {
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.expect("no panic").expect("a clean end");
-    }
-
-    async fn kill(self) {
-        self.task.abort();
-        assert!(self.task.await.expect_err("killed").is_cancelled());
-    }
-}
-
-/// Metres to the drop-off, every five seconds: comes, stands, and is there.
-fn way(step: i64) -> f64 {
-    (1_000.0 - 100.0 * step as f64).max(3.0)
-}
+use super::world::{PARTITIONS, World, way};
+use crate::domain::FixBatch;
+use crate::stream::{Log, TOPIC_DELIVERY_LOCATION, partition_for_key};
 
 #[tokio::test]
 async fn from_the_log_to_the_receiver_in_order_and_once() {

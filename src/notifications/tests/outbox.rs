@@ -1,15 +1,18 @@
 //! Delivery to receivers that are well, ill, away or gone.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::fixture::{count, eventually, insert_event, insert_webhook, outbox, system_clock};
-use super::receiver::{Behaviour, Call, Receiver};
+use super::receiver::{Behaviour, Call, Receiver, tls_port};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::notifications::outbox::{Outbox, Sender};
 use crate::test_support::TestDatabase;
@@ -36,6 +39,12 @@ impl Running {
     async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("no panic").expect("a clean end");
+    }
+
+    /// As kill -9: nothing is finished, nothing is recorded.
+    async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.expect_err("killed").is_cancelled());
     }
 }
 
@@ -194,8 +203,7 @@ async fn a_receiver_that_misbehaves_gets_every_event_in_order_once_it_is_well() 
             before.iter().all(|id| *id == format!("evt_{}", sent[0])),
             "{before:?}"
         );
-        let off = sqlx::query("delete from notifications.webhook where id = $1").bind(id);
-        off.execute(&database.pool).await.expect("deleted");
+        forget(&database.pool, id).await;
     }
     database.drop_database().await;
 }
@@ -211,18 +219,40 @@ async fn wake(pool: &PgPool) {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_cut_and_counts_by_its_status() {
+async fn an_answer_that_is_endless_huge_or_never_ends_counts_by_its_status() {
     let database = TestDatabase::create().await;
-    let receiver = Receiver::start(Behaviour::Endless).await;
-    insert_webhook(&database.pool, &receiver.url()).await;
-    let running = Running::start(outbox(&database, system_clock(), PATIENT));
-    insert_event(&database.pool, 1, "courier.sos").await;
-    outbox_empty(&database.pool).await;
-    running.stop().await;
-    let delivered = "select count(*) from notifications.attempt
-                      where outcome = 'delivered' and status = 200";
-    assert_eq!(count(&database.pool, delivered).await, 1);
+    for behaviour in [Behaviour::Endless, Behaviour::Huge, Behaviour::Unfinished] {
+        let receiver = Receiver::start(behaviour).await;
+        let (id, _) = insert_webhook(&database.pool, &receiver.url()).await;
+        let running = Running::start(outbox(&database, system_clock(), IMPATIENT));
+        insert_event(&database.pool, 1, "courier.sos").await;
+        outbox_empty(&database.pool).await;
+        running.stop().await;
+        let delivered: i64 = sqlx::query_scalar(
+            "select count(*) from notifications.attempt
+              where webhook_id = $1 and outcome = 'delivered' and status = 200",
+        )
+        .bind(id)
+        .fetch_one(&database.pool)
+        .await
+        .expect("a number");
+        assert_eq!(delivered, 1, "{behaviour:?}");
+        assert!(
+            receiver.sent() < 32 << 20,
+            "{behaviour:?}: read {} bytes",
+            receiver.sent()
+        );
+        forget(&database.pool, id).await;
+    }
     database.drop_database().await;
+}
+
+async fn forget(pool: &PgPool, webhook: Uuid) {
+    sqlx::query("delete from notifications.webhook where id = $1")
+        .bind(webhook)
+        .execute(pool)
+        .await
+        .expect("deleted");
 }
 
 #[tokio::test]
@@ -257,8 +287,9 @@ async fn gone_switches_the_webhook_off_and_keeps_its_events() {
 
 #[tokio::test]
 async fn a_receiver_that_is_down_for_an_hour_gets_everything_in_order_without_a_storm() {
+    let (seed, mut rng) = chance(13);
     let database = TestDatabase::create().await;
-    let clock = ManualClock::at(SystemClock.now_ms());
+    let clock = WatchedClock::now();
     // A port that nobody listens on, until the receiver comes back.
     let placeholder = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -266,22 +297,27 @@ async fn a_receiver_that_is_down_for_an_hour_gets_everything_in_order_without_a_
     let address = placeholder.local_addr().expect("bound");
     drop(placeholder);
     let (id, _) = insert_webhook(&database.pool, &format!("http://{address}/hook")).await;
-    let running = Running::start(outbox(&database, clock.clone(), PATIENT));
+    let mut running = Running::start(outbox(&database, clock.clone(), PATIENT));
     let mut sent: HashMap<usize, Vec<i64>> = HashMap::new();
     for minute in 0..60 {
         let courier = minute % 5;
         let event = insert_event(&database.pool, courier, "geofence.enter").await;
         sent.entry(courier).or_default().push(event);
-        // In steps, and each step only when the worker has looked at it: it sleeps in real time.
+        // In steps, and each step only when the worker has looked at the one before.
         for _ in 0..6 {
-            clock.advance(10_000);
-            wake(&database.pool).await;
-            tokio::task::yield_now().await;
+            clock.pass(10_000, &database.pool).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        // kill -9 at random in between; what the breaker knew is gone.
+        if rng.random_ratio(1, 10) {
+            running.kill().await;
+            running = Running::start(outbox(&database, clock.clone(), PATIENT));
+        }
     }
     let failed = count(&database.pool, "select count(*) from notifications.attempt").await;
-    assert!((5..200).contains(&failed), "{failed} attempts in an hour");
+    assert!(
+        (5..300).contains(&failed),
+        "{failed} attempts in an hour, seed {seed}"
+    );
     let receiver = Receiver::start(OK).await;
     let moved = sqlx::query("update notifications.webhook set url = $2 where id = $1");
     moved
@@ -291,17 +327,57 @@ async fn a_receiver_that_is_down_for_an_hour_gets_everything_in_order_without_a_
         .await
         .expect("moved");
     eventually("everything to arrive", || async {
-        clock.advance(60_000);
-        wake(&database.pool).await;
+        clock.pass(60_000, &database.pool).await;
         (receiver.accepted().len() >= 60).then_some(())
     })
     .await;
     running.stop().await;
     let got = first_accepted(&receiver.calls());
     for (courier, ids) in sent {
-        assert_eq!(got[&format!("c-{courier}")], ids);
+        assert_eq!(got[&format!("c-{courier}")], ids, "seed {seed}");
     }
     database.drop_database().await;
+}
+
+/// A clock that stands still until it is moved, and knows how often it was looked at.
+struct WatchedClock {
+    clock: Arc<ManualClock>,
+    looks: AtomicU64,
+}
+
+impl WatchedClock {
+    fn now() -> Arc<Self> {
+        Arc::new(Self {
+            clock: ManualClock::at(SystemClock.now_ms()),
+            looks: AtomicU64::new(0),
+        })
+    }
+
+    /// Moves on, and waits until the worker has looked at it since.
+    async fn pass(&self, ms: i64, pool: &PgPool) {
+        self.clock.advance(ms);
+        let before = self.looks.load(Ordering::SeqCst);
+        eventually("a look at the clock", || async {
+            wake(pool).await;
+            (self.looks.load(Ordering::SeqCst) > before).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Clock for WatchedClock {
+    fn now_ms(&self) -> i64 {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.clock.now_ms()
+    }
+}
+
+/// Chance that a failure can be repeated with, by WAYLOG_SEED.
+fn chance(usual: u64) -> (u64, StdRng) {
+    let asked = std::env::var("WAYLOG_SEED").ok();
+    let seed = asked.and_then(|s| s.parse().ok()).unwrap_or(usual);
+    println!("WAYLOG_SEED={seed}");
+    (seed, StdRng::seed_from_u64(seed))
 }
 
 #[tokio::test]
@@ -351,35 +427,50 @@ async fn one_event_that_is_always_refused_holds_up_its_courier_only_and_is_given
 
 #[tokio::test]
 async fn killed_at_random_every_event_arrives_and_couriers_keep_their_order() {
-    let seed: u64 = std::env::var("WAYLOG_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(11);
-    println!("WAYLOG_SEED={seed}");
-    let mut rng = StdRng::seed_from_u64(seed);
+    let (seed, mut rng) = chance(11);
     let database = TestDatabase::create().await;
+    let clock = WatchedClock::now();
     let receiver = Receiver::start(OK).await;
     insert_webhook(&database.pool, &receiver.url()).await;
+    let moods = [
+        OK,
+        OK,
+        OK,
+        Behaviour::Status(500),
+        Behaviour::Status(307),
+        Behaviour::Hang,
+        Behaviour::Reset,
+        Behaviour::Garbage,
+        Behaviour::Unfinished,
+    ];
     let mut sent: HashMap<usize, Vec<i64>> = HashMap::new();
-    for _ in 0..12 {
-        let running = Running::start(outbox(&database, system_clock(), PATIENT));
-        for _ in 0..20 {
+    for _ in 0..16 {
+        receiver.behave(moods[rng.random_range(0..moods.len())]);
+        let running = Running::start(outbox(&database, clock.clone(), IMPATIENT));
+        for _ in 0..10 {
             let courier = rng.random_range(0..4);
             let id = insert_event(&database.pool, courier, "geofence.enter").await;
             sent.entry(courier).or_default().push(id);
         }
-        let enough = receiver.accepted().len() + rng.random_range(1..20);
+        let enough = receiver.calls().len() + rng.random_range(1..8);
         eventually("some calls", || async {
+            // Rows that were tried often wait for up to an hour.
+            clock.pass(20_000, &database.pool).await;
             let left = count(&database.pool, "select count(*) from notifications.outbox").await;
-            (receiver.accepted().len() >= enough || left == 0).then_some(())
+            (receiver.calls().len() >= enough || left == 0).then_some(())
         })
         .await;
         // Its connection is closed with it, and the lock is free again.
-        running.task.abort();
-        assert!(running.task.await.expect_err("killed").is_cancelled());
+        running.kill().await;
     }
-    let running = Running::start(outbox(&database, system_clock(), PATIENT));
-    outbox_empty(&database.pool).await;
+    receiver.behave(OK);
+    let running = Running::start(outbox(&database, clock.clone(), PATIENT));
+    eventually("the outbox to be empty", || async {
+        clock.pass(60_000, &database.pool).await;
+        (count(&database.pool, "select count(*) from notifications.outbox").await == 0)
+            .then_some(())
+    })
+    .await;
     running.stop().await;
     let calls = receiver.calls();
     let got = first_accepted(&calls);
@@ -444,19 +535,46 @@ async fn private_addresses_are_refused_by_number_and_by_name() {
 }
 
 #[tokio::test]
-async fn endpoints_that_cannot_be_called_fail_with_the_reason() {
+async fn endpoints_that_cannot_be_called_fail_with_the_reason_and_hold_nobody_up() {
     let database = TestDatabase::create().await;
     let receiver = Receiver::start(OK).await;
     let port = receiver.address.port();
-    // TLS to a port that speaks none, and a name that does not exist.
-    insert_webhook(&database.pool, &format!("https://127.0.0.1:{port}/hook")).await;
-    insert_webhook(&database.pool, "http://no-such-host.invalid/hook").await;
+    let self_signed = tls_port().await;
+    // TLS to a port that speaks none, a certificate that nobody vouches for, a name that does not
+    // exist, and a row that was written by hand.
+    for (url, reason) in [
+        (format!("https://127.0.0.1:{port}/hook"), "cannot connect"),
+        (
+            format!("https://localhost:{self_signed}/hook"),
+            "certificate",
+        ),
+        (
+            "http://no-such-host.invalid/hook".to_owned(),
+            "cannot connect",
+        ),
+        ("no url at all".to_owned(), ""),
+    ] {
+        let (id, _) = insert_webhook(&database.pool, &url).await;
+        sqlx::query("update notifications.webhook set description = $2 where id = $1")
+            .bind(id)
+            .bind(reason)
+            .execute(&database.pool)
+            .await
+            .expect("described");
+    }
+    insert_webhook(&database.pool, &receiver.url()).await;
     let running = Running::start(outbox(&database, system_clock(), PATIENT));
     insert_event(&database.pool, 1, "courier.sos").await;
-    eventually("two reasons", || async {
-        let failed = "select count(distinct webhook_id) from notifications.attempt
-                       where outcome = 'failed' and error like 'cannot connect%'";
-        (count(&database.pool, failed).await == 2).then_some(())
+    eventually("three reasons", || async {
+        let failed = "select count(distinct w.id) from notifications.attempt a
+                        join notifications.webhook w on w.id = a.webhook_id
+                       where a.outcome = 'failed' and w.description <> ''
+                         and a.error like '%' || w.description || '%'";
+        (count(&database.pool, failed).await == 3).then_some(())
+    })
+    .await;
+    eventually("the healthy one", || async {
+        (receiver.accepted().len() == 1).then_some(())
     })
     .await;
     running.stop().await;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -23,6 +24,10 @@ pub(super) enum Behaviour {
     Reset,
     /// Answers 200 and goes on sending without end.
     Endless,
+    /// Answers 200 and sends 100 MB.
+    Huge,
+    /// Answers 200, promises more, and never sends it.
+    Unfinished,
     /// Answers with something that is not HTTP.
     Garbage,
 }
@@ -32,7 +37,7 @@ pub(super) enum Behaviour {
 pub(super) struct Call {
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// Whether it was answered with 200.
+    /// Whether it was answered with 200, whatever came after.
     pub(super) accepted: bool,
 }
 
@@ -52,6 +57,7 @@ pub(super) struct Receiver {
     pub(super) address: SocketAddr,
     behaviour: Arc<Mutex<Behaviour>>,
     calls: Arc<Mutex<Vec<Call>>>,
+    sent: Arc<AtomicU64>,
 }
 
 impl Receiver {
@@ -61,6 +67,7 @@ impl Receiver {
             address: listener.local_addr().expect("bound"),
             behaviour: Arc::new(Mutex::new(behaviour)),
             calls: Arc::default(),
+            sent: Arc::default(),
         };
         let serving = receiver.clone();
         tokio::spawn(async move {
@@ -88,6 +95,11 @@ impl Receiver {
         self.calls().into_iter().filter(|c| c.accepted).collect()
     }
 
+    /// Bytes of bodies that the other side has let through.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
+    }
+
     async fn serve(&self, mut stream: TcpStream) -> Option<()> {
         let mut unread = Vec::new();
         loop {
@@ -102,7 +114,13 @@ impl Receiver {
                 let matches = call.json()["type"] == kind;
                 behaviour = Behaviour::Status(if matches { status } else { 200 });
             }
-            call.accepted = behaviour == Behaviour::Status(200);
+            call.accepted = matches!(
+                behaviour,
+                Behaviour::Status(200)
+                    | Behaviour::Endless
+                    | Behaviour::Huge
+                    | Behaviour::Unfinished
+            );
             self.calls.lock().push(call);
             match behaviour {
                 Behaviour::Status(status) => {
@@ -124,7 +142,22 @@ impl Receiver {
                     loop {
                         let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
                         stream.write_all(chunk.as_bytes()).await.ok()?;
+                        self.sent.fetch_add(0x1000, Ordering::SeqCst);
                     }
+                }
+                Behaviour::Huge => {
+                    const LENGTH: usize = 100 << 20;
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+                    stream.write_all(head.as_bytes()).await.ok()?;
+                    for _ in 0..LENGTH / 0x1000 {
+                        stream.write_all(&[b'x'; 0x1000]).await.ok()?;
+                        self.sent.fetch_add(0x1000, Ordering::SeqCst);
+                    }
+                }
+                Behaviour::Unfinished => {
+                    let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nsoon";
+                    stream.write_all(head.as_bytes()).await.ok()?;
+                    tokio::time::sleep(Duration::from_secs(3600)).await;
                 }
                 Behaviour::Garbage => stream.write_all(b"SSH-2.0-what\r\n\r\n").await.ok()?,
                 Behaviour::StatusFor(..) => {}
@@ -166,4 +199,27 @@ async fn read_request(
     let body = unread[head_len..head_len + length].to_vec();
     unread.drain(..head_len + length);
     Some((headers, body))
+}
+
+/// A port that speaks TLS with a certificate of its own making.
+pub(super) async fn tls_port() -> u16 {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.expect("a key"))
+        .expect("a server");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // The other side hangs up.
+            drop(acceptor.accept(stream).await);
+        }
+    });
+    port
 }

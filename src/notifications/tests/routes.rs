@@ -18,6 +18,8 @@ use super::fixture::{count, eventually, insert_event, system_clock};
 use super::receiver::{Behaviour, Receiver};
 use crate::access::{Access, SecretKind, issue};
 use crate::directory::{ApiKey, Directory, Role};
+use crate::domain::rules::RuleSet;
+use crate::notifications::backtest::Backtests;
 use crate::notifications::outbox::Sender;
 use crate::notifications::routes::Api;
 use crate::test_support::TestDatabase;
@@ -46,6 +48,8 @@ impl Caller {
             clock: clock.clone(),
             rng: Arc::new(Mutex::new(rng)),
             allow_private,
+            rules: RuleSet::default(),
+            backtests: Backtests::default(),
         };
         let (router, _) = api.routes().split_for_parts();
         let access = Access::new(directory, clock);
@@ -214,6 +218,11 @@ async fn a_test_call_says_what_it_came_to() {
         (&tested["delivered"], &tested["error"]),
         (&json!(true), &Value::Null)
     );
+    let shown = caller.get(&path).await;
+    assert_eq!(
+        (&shown["recent_attempts"], &shown["recent_delivered"]),
+        (&json!(2), &json!(1))
+    );
     let attempts = caller.get(&format!("{path}/attempts")).await;
     let outcomes: Vec<_> = attempts["items"]
         .as_array()
@@ -260,6 +269,22 @@ async fn events_are_sent_again_one_by_one_or_by_span() {
         count(&database.pool, "select count(*) from notifications.outbox").await,
         3
     );
+    let event = caller.get(&format!("/v1/events/evt_{}", ids[1])).await;
+    assert_eq!(event["type"], "delivery.arrived");
+    let sent = &event["sent"][0];
+    assert_eq!(
+        (&sent["webhook_id"], &sent["waiting"]),
+        (&made["id"], &json!(true))
+    );
+    assert_eq!(
+        (&sent["attempts"], &sent["outcome"]),
+        (&json!(0), &Value::Null)
+    );
+    for missing in ["evt_999999", "evt_x", "1"] {
+        let path = format!("/v1/events/{missing}");
+        let (status, _) = caller.call(Method::GET, &path, Value::Null).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{missing}");
+    }
     for (body, status) in [
         (json!({}), StatusCode::UNPROCESSABLE_ENTITY),
         (json!({"event_id": "evt_999999"}), StatusCode::NOT_FOUND),
