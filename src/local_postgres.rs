@@ -99,6 +99,27 @@ impl LocalPostgres {
         }
     }
 
+    /// Whether `data_dir` holds a private cluster, running or not.
+    #[must_use]
+    pub fn exists(data_dir: &Path) -> bool {
+        data_dir.join("postgres").join("data").exists()
+    }
+
+    /// Whether the programs for the cluster in `data_dir` are installed, or any for a new one.
+    ///
+    /// # Errors
+    /// If not, with the package that is missing.
+    pub fn check_programs(data_dir: &Path) -> anyhow::Result<()> {
+        let made_by = cluster::made_by(&data_dir.join("postgres").join("data"));
+        Programs::find(&Programs::search_path(), made_by).map(drop)
+    }
+
+    /// The newest line of the cluster's own log that tells of an error, for those who find it dead.
+    #[must_use]
+    pub fn last_words(data_dir: &Path) -> Option<String> {
+        cluster::last_error(&data_dir.join("postgres"))
+    }
+
     /// The URL of the cluster in `data_dir` if one runs there, for tools beside the server.
     ///
     /// # Errors
@@ -114,6 +135,14 @@ impl Drop for LocalPostgres {
             watch.abort();
         }
     }
+}
+
+/// A client's program, as `pg_dump`, that can speak to a server of major version `at_least`.
+///
+/// # Errors
+/// If there is none, with the package that is missing.
+pub fn client_program(name: &str, at_least: u32) -> anyhow::Result<PathBuf> {
+    Programs::client(&Programs::search_path(), name, at_least)
 }
 
 fn absolute(dir: &Path) -> anyhow::Result<PathBuf> {

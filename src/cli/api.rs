@@ -87,6 +87,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// Reads the body.
     ///
     /// # Errors

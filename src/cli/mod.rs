@@ -4,16 +4,20 @@
 mod analyst;
 mod analytics;
 pub mod api;
+mod backup;
 mod check_config;
 mod demo;
+mod disk;
 mod keys;
 mod migrate;
+mod notify;
 mod openapi;
 pub mod replay;
 mod serve;
 pub mod simulate;
 mod status;
 pub mod stream;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,12 +49,18 @@ enum Command {
     Stream(stream::StreamArgs),
     /// What is wrong now, and the next command.
     Status(status::StatusArgs),
+    /// Copy everything that is kept into a folder, also beside a running server.
+    Backup(backup::BackupArgs),
+    /// Bring a backup back, to where nothing is yet.
+    Restore(backup::RestoreArgs),
     /// API keys: create, list, revoke.
     Keys(keys::KeysArgs),
     /// Read-only logins to Postgres: create, list, remove.
     Analyst(analyst::AnalystArgs),
     /// Work on stored tracks: find trips anew.
     Analytics(analytics::AnalyticsArgs),
+    /// Try rules on the past, without sending anything.
+    Notify(notify::NotifyArgs),
     /// Where to look at a server that was just started.
     #[command(hide = true)]
     Demo(demo::DemoArgs),
@@ -101,6 +111,10 @@ impl ServerArgs {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Serve(_)) {
+        // `waylog stream tail | head` ends with its reader, without a word.
+        sigpipe::reset();
+    }
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -122,10 +136,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => block_on(replay::run(args)),
         Command::Simulate(args) => block_on(simulate::run(args)),
         Command::Stream(args) => block_on(stream::run(args, load)),
-        Command::Status(args) => block_on(status::run(args)),
+        Command::Status(args) => block_on(status::run(args, load)),
+        Command::Backup(args) => block_on(backup::run(args, load()?)),
+        Command::Restore(args) => block_on(backup::run_restore(args, load()?)),
         Command::Keys(args) => block_on(keys::run(args)),
         Command::Analyst(args) => block_on(analyst::run(args)),
         Command::Analytics(args) => block_on(analytics::run(args)),
+        Command::Notify(args) => block_on(notify::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Migrate => block_on(migrate::run(load()?)),
         Command::CheckConfig => check_config::run(&load()?),
@@ -143,4 +160,45 @@ fn block_on<F: Future<Output = anyhow::Result<ExitCode>>>(command: F) -> anyhow:
         .enable_all()
         .build()?
         .block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every(command: &clap::Command, path: &str, check: &mut impl FnMut(&clap::Command, &str)) {
+        check(command, path);
+        for inner in command.get_subcommands() {
+            every(inner, &format!("{path} {}", inner.get_name()), check);
+        }
+    }
+
+    #[test]
+    fn every_command_and_every_argument_explains_itself() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        let mut commands = 0;
+        every(&command, "waylog", &mut |command, path| {
+            commands += 1;
+            assert!(command.get_about().is_some(), "{path} has no help");
+            for argument in command.get_arguments() {
+                let id = argument.get_id();
+                assert!(argument.get_help().is_some(), "{path}: {id} has no help");
+            }
+        });
+        assert!(commands > 20, "{commands} commands");
+    }
+
+    #[test]
+    fn completions_know_every_command() {
+        use clap_complete::Shell;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "waylog", &mut script);
+            let script = String::from_utf8(script).expect("text");
+            for word in ["backup", "restore", "status", "operator-url"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
+    }
 }

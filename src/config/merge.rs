@@ -7,6 +7,8 @@ use toml::{Table, Value};
 use super::ConfigError;
 
 const PREFIX: &str = "WAYLOG__";
+/// A table that takes any key: names that are not ours to know.
+const OPEN: &str = "stream.kafka.properties";
 /// Words further apart than this are no suggestion (Jaro-Winkler similarity).
 const NEAREST_AT_LEAST: f64 = 0.7;
 
@@ -43,6 +45,11 @@ fn merge_table(
             ));
         };
         match (default, value) {
+            (Value::Table(_), Value::Table(value)) if full == OPEN => {
+                if let Some(Value::Table(settings)) = settings.get_mut(&key) {
+                    flatten(settings, value, "");
+                }
+            }
             (Value::Table(default), Value::Table(value)) => {
                 if let Some(Value::Table(settings)) = settings.get_mut(&key) {
                     merge_table(settings, value, default, &full, path)?;
@@ -64,6 +71,18 @@ fn merge_table(
     Ok(())
 }
 
+/// Takes over every key as text; `a.b = 1` is a table in a table for TOML and one key here.
+fn flatten(into: &mut Table, from: Table, prefix: &str) {
+    for (key, value) in from {
+        let name = format!("{prefix}{key}");
+        match value {
+            Value::Table(inner) => flatten(into, inner, &format!("{name}.")),
+            Value::String(text) => drop(into.insert(name, Value::String(text))),
+            other => drop(into.insert(name, Value::String(other.to_string()))),
+        }
+    }
+}
+
 /// Lays `WAYLOG__A__B=value` on `settings`, read as the type that `a.b` has in `defaults`.
 pub(super) fn merge_environment(
     settings: &mut Table,
@@ -74,7 +93,14 @@ pub(super) fn merge_environment(
         let Some(path) = name.strip_prefix(PREFIX) else {
             continue;
         };
-        let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+        let mut path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+        if let Some((last, table)) = path.split_last_mut()
+            && table.join(".") == OPEN
+        {
+            *last = last.replace('_', ".");
+            insert(settings, &path, Value::String(text));
+            continue;
+        }
         let Some(default) = lookup(defaults, &path).filter(|v| !v.is_table()) else {
             let known = all_names(defaults, PREFIX.trim_end_matches('_'));
             return Err(unknown(&name, &name, known.iter().map(String::as_str), ""));

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use sections::{
-    AnalyticsConfig, Backend, DatabaseConfig, EmbeddedConfig, HttpConfig, IngestConfig,
-    KafkaConfig, LiveMapConfig, NotificationsConfig, RoadsConfig, StreamConfig, TelemetryConfig,
-    WebConfig,
+    AnalyticsConfig, Backend, DatabaseConfig, EmbeddedConfig, GeocoderConfig, HttpConfig,
+    IngestConfig, KafkaConfig, LimitsConfig, LiveMapConfig, NotificationsConfig, RetentionConfig,
+    RoadsConfig, StreamConfig, TelemetryConfig, TlsConfig, WebConfig,
 };
 
 /// The commented defaults.
@@ -33,6 +33,9 @@ pub struct Config {
     #[serde(deserialize_with = "sections::secret_or_none")]
     pub admin_key: Option<sections::Secret>,
     pub http: HttpConfig,
+    pub limits: LimitsConfig,
+    pub retention: RetentionConfig,
+    pub geocoder: GeocoderConfig,
     pub database: DatabaseConfig,
     pub stream: StreamConfig,
     pub ingest: IngestConfig,
@@ -97,8 +100,16 @@ impl Config {
             )));
         }
         self.http.check()?;
+        self.geocoder.check()?;
         self.stream.check()?;
+        if self.stream.backend == Backend::Kafka && self.database.url.is_none() {
+            return Err(ConfigError(
+                "stream.backend is kafka: all processes share one Postgres; give database.url"
+                    .into(),
+            ));
+        }
         self.ingest.check()?;
+        self.live_map.check()?;
         self.analytics.check()?;
         self.notifications.check()
     }
@@ -160,6 +171,46 @@ mod tests {
             error.to_string().contains("WAYLOG__STREAM__PARTITIONS"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn kafkas_properties_are_taken_as_they_are_and_never_shown() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let text = "[stream.kafka.properties]\n\"sasl.username\" = \"waylog\"\n\
+                    socket.timeout.ms = 7000\nsasl.password = \"hunter2\"\n";
+        std::fs::write(file.path(), text).expect("written");
+        let name = "WAYLOG__STREAM__KAFKA__PROPERTIES__SASL_PASSWORD";
+        let config = Config::load(Some(file.path()), env(&[(name, "hunter3")])).expect("loads");
+        let taken: Vec<_> = config
+            .stream
+            .kafka
+            .properties
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.expose()))
+            .collect();
+        let wanted = [
+            ("sasl.password", "hunter3"),
+            ("sasl.username", "waylog"),
+            ("socket.timeout.ms", "7000"),
+        ];
+        assert_eq!(taken, wanted);
+        assert!(!format!("{config:?}").contains("hunter"));
+    }
+
+    #[test]
+    fn kafka_wants_brokers_a_shared_database_and_sensible_replicas() {
+        let refused = |pairs: &[(&str, &str)]| {
+            let kafka = [("WAYLOG__STREAM__BACKEND", "kafka")];
+            Config::load(None, env(&[&kafka, pairs].concat()))
+                .expect_err("refused")
+                .to_string()
+        };
+        let brokers = ("WAYLOG__STREAM__KAFKA__BROKERS", "b:9092");
+        let database = ("WAYLOG__DATABASE__URL", "postgres://h/d");
+        assert!(refused(&[database]).contains("stream.kafka.brokers"));
+        assert!(refused(&[brokers]).contains("database.url"));
+        let few = ("WAYLOG__STREAM__KAFKA__REPLICATION_FACTOR", "1");
+        assert!(refused(&[brokers, database, few]).contains("min_insync_replicas"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
     reason = "each key is documented where it is set, in default.toml"
 )]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -13,7 +14,8 @@ use super::ConfigError;
 use crate::domain::rules::RuleSet;
 
 /// A value that is never printed.
-#[derive(Clone)]
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
@@ -61,6 +63,56 @@ pub struct HttpConfig {
     pub max_connections: usize,
     pub cors_origins: Vec<String>,
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub tls: TlsConfig,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    #[serde(deserialize_with = "none_if_empty")]
+    pub cert: Option<PathBuf>,
+    #[serde(deserialize_with = "none_if_empty")]
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    pub device_per_s: u32,
+    pub key_per_s: u32,
+    pub address_per_s: u32,
+    pub wrong_per_s: u32,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionConfig {
+    pub customers_days: u16,
+    pub deliveries_days: u16,
+    pub events_days: u16,
+    pub audit_days: u16,
+    pub link_access_days: u16,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeocoderConfig {
+    #[serde(deserialize_with = "none_if_empty")]
+    pub url: Option<String>,
+    pub timeout_ms: u64,
+}
+
+impl GeocoderConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        match &self.url {
+            Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
+                Err(ConfigError(format!(
+                    "geocoder.url must begin with https:// or http://: {url}"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl HttpConfig {
@@ -69,6 +121,11 @@ impl HttpConfig {
             return Err(ConfigError(format!(
                 "http.cors_origins holds origins such as https://shop.example.org, not {origin}"
             )));
+        }
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            return Err(ConfigError(
+                "http.tls.cert and http.tls.key belong together: give both, or none".into(),
+            ));
         }
         match &self.public_url {
             Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
@@ -136,12 +193,10 @@ impl StreamConfig {
                 "stream.embedded.sync_threads must be at least 1".into(),
             ));
         }
-        if self.backend == Backend::Kafka && self.kafka.brokers.is_empty() {
-            return Err(ConfigError(
-                "stream.backend is kafka: give stream.kafka.brokers, as in host:9092".into(),
-            ));
+        match self.backend {
+            Backend::Embedded => Ok(()),
+            Backend::Kafka => self.kafka.check(),
         }
-        Ok(())
     }
 }
 
@@ -160,6 +215,37 @@ pub struct EmbeddedConfig {
 #[serde(deny_unknown_fields)]
 pub struct KafkaConfig {
     pub brokers: String,
+    pub replication_factor: u16,
+    pub min_insync_replicas: u16,
+    pub retention_hours: u64,
+    pub create_topics: bool,
+    pub topic_prefix: String,
+    pub group_prefix: String,
+    #[serde(deserialize_with = "none_if_empty")]
+    pub group_instance_id: Option<String>,
+    pub buffer_mib: usize,
+    pub delivery_timeout_ms: u64,
+    pub properties: BTreeMap<String, Secret>,
+}
+
+impl KafkaConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |what: &str| Err(ConfigError(format!("stream.kafka.{what}")));
+        if self.brokers.is_empty() {
+            return Err(ConfigError(
+                "stream.backend is kafka: give stream.kafka.brokers, as in host:9092".into(),
+            ));
+        }
+        if !(1..=self.replication_factor).contains(&self.min_insync_replicas) {
+            return wrong("min_insync_replicas must be between 1 and replication_factor");
+        }
+        if self.buffer_mib == 0 || self.delivery_timeout_ms < 1000 || self.retention_hours == 0 {
+            return wrong(
+                "buffer_mib and retention_hours must be at least 1, delivery_timeout_ms 1000",
+            );
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -206,6 +292,20 @@ pub struct LiveMapConfig {
     pub withhold_after_s: u32,
     pub grace_s: u32,
     pub private_radius_m: u32,
+    pub exact_within_m: u32,
+    pub coarse_resolution: u8,
+}
+
+impl LiveMapConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if !(5..=10).contains(&self.coarse_resolution) {
+            return Err(ConfigError(format!(
+                "live_map.coarse_resolution must be between 5 and 10, not {}",
+                self.coarse_resolution
+            )));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

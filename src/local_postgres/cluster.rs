@@ -155,9 +155,7 @@ impl Cluster {
     /// The cluster in `dir`; made, if there is none. Blocks.
     pub(super) fn make(dir: &Path, account: Account, found: &[PathBuf]) -> anyhow::Result<Self> {
         let data = dir.join("data");
-        let made_by = fs::read_to_string(data.join("PG_VERSION")).ok();
-        let made_by = made_by.and_then(|version| version.trim().parse().ok());
-        let programs = Programs::find(found, made_by)?;
+        let programs = Programs::find(found, made_by(&data))?;
         let run = socket_dir(dir);
         fs::create_dir_all(&run).with_context(|| format!("create {}", run.display()))?;
         fs::set_permissions(&run, fs::Permissions::from_mode(0o700))?;
@@ -274,7 +272,7 @@ impl Cluster {
     }
 
     fn spawn(&self) -> anyhow::Result<Running> {
-        let path = self.dir.join("postgres.log");
+        let path = log_file(&self.dir);
         let is_long = fs::metadata(&path).is_ok_and(|log| log.len() > MAX_LOG);
         let mut options = OpenOptions::new();
         options.create(true).mode(0o600);
@@ -371,18 +369,43 @@ impl Cluster {
 
     /// An error with the end of what Postgres said.
     fn failed(&self, what: &str) -> anyhow::Error {
-        let path = self.dir.join("postgres.log");
-        let mut said = Vec::new();
-        if let Ok(mut log) = File::open(&path) {
-            let length = log.metadata().map_or(0, |log| log.len());
-            let from = SeekFrom::Start(length.saturating_sub(SHOWN_LOG));
-            if log.seek(from).is_err() || log.read_to_end(&mut said).is_err() {
-                said.clear();
-            }
-        }
-        let said = String::from_utf8_lossy(&said);
-        anyhow!("{what}; the end of {}:\n{}", path.display(), said.trim())
+        let said = end_of_log(&self.dir);
+        anyhow!(
+            "{what}; the end of {}:\n{}",
+            log_file(&self.dir).display(),
+            said.trim()
+        )
     }
+}
+
+/// Major version of the programs that made the cluster in `data`, if there is one.
+pub(super) fn made_by(data: &Path) -> Option<u32> {
+    let version = fs::read_to_string(data.join("PG_VERSION")).ok()?;
+    version.trim().parse().ok()
+}
+
+fn log_file(dir: &Path) -> PathBuf {
+    dir.join("postgres.log")
+}
+
+/// What Postgres said last; nothing where that cannot be read.
+fn end_of_log(dir: &Path) -> String {
+    let mut said = Vec::new();
+    if let Ok(mut log) = File::open(log_file(dir)) {
+        let length = log.metadata().map_or(0, |log| log.len());
+        let from = SeekFrom::Start(length.saturating_sub(SHOWN_LOG));
+        if log.seek(from).is_err() || log.read_to_end(&mut said).is_err() {
+            said.clear();
+        }
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// The newest line of the end of the log that tells of an error.
+pub(super) fn last_error(dir: &Path) -> Option<String> {
+    let said = end_of_log(dir);
+    let telling = |line: &&str| line.contains("FATAL") || line.contains("PANIC");
+    said.lines().rev().find(telling).map(str::to_owned)
 }
 
 impl Running {

@@ -68,6 +68,27 @@ impl Programs {
         }
     }
 
+    /// A client's program, as `pg_dump`, of a version that can speak to a server of `at_least`: the
+    /// oldest of those.
+    ///
+    /// # Errors
+    /// If there is none, with the package that is missing.
+    pub(super) fn client(dirs: &[PathBuf], name: &str, at_least: u32) -> anyhow::Result<PathBuf> {
+        let found = dirs
+            .iter()
+            .map(|dir| dir.join(name))
+            .filter_map(|program| Some((version_of(&program)?, program)))
+            .filter(|(major, _)| *major >= at_least)
+            .min_by_key(|(major, _)| *major);
+        match found {
+            Some((_, program)) => Ok(program),
+            None => bail!(
+                "there is no {name} of PostgreSQL {at_least} or newer in PATH or in \
+                 /usr/lib/postgresql: install the Debian package `postgresql-client-{at_least}`"
+            ),
+        }
+    }
+
     /// A program by its name.
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -97,7 +118,12 @@ fn version(dir: &Path) -> Option<u32> {
     if !dir.join("initdb").is_file() {
         return None;
     }
-    let said = std::process::Command::new(dir.join("postgres"))
+    version_of(&dir.join("postgres"))
+}
+
+/// Major version that a program tells, if it is there and runs.
+fn version_of(program: &Path) -> Option<u32> {
+    let said = std::process::Command::new(program)
         .arg("--version")
         .output()
         .ok()?;

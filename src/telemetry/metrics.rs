@@ -43,6 +43,18 @@ macro_rules! catalogue {
 }
 
 catalogue! {
+    // the process
+    BUILD_INFO = "waylog_build_info", Gauge, &[], "1; the version is a label.";
+    PROCESS_START = "waylog_process_start_timestamp_seconds", Gauge, &[],
+        "When the process started, Unix time.";
+    PROCESS_READY = "waylog_process_ready", Gauge, &[],
+        "1 while requests are answered, 0 while starting or stopping.";
+    DATABASE_UP = "waylog_database_up", Gauge, &[], "1 while Postgres answers.";
+    DISK_FREE = "waylog_disk_free_bytes", Gauge, &[],
+        "Bytes that may still be used on the file system of data_dir.";
+    DISK_SIZE = "waylog_disk_size_bytes", Gauge, &[], "Size of the file system of data_dir.";
+    BACKUP_TIME = "waylog_backup_timestamp_seconds", Gauge, &[],
+        "When the newest whole backup was begun, Unix time; 0 without one.";
     // http
     HTTP_REQUESTS = "waylog_http_requests_total", Counter, &[],
         "Requests by route template, method and status class.";
@@ -70,6 +82,12 @@ catalogue! {
     LOG_START_OFFSET = "waylog_log_start_offset", Gauge, &[],
         "First offset that can be read, by topic and partition.";
     LOG_DISK_BYTES = "waylog_log_disk_bytes", Gauge, &[], "Bytes on disk, by topic.";
+    LOG_DISK_CAP = "waylog_log_disk_cap_bytes", Gauge, &[],
+        "Bytes at which the log takes nothing more (stream.embedded.hard_cap_gib).";
+    LOG_QUARANTINED = "waylog_log_quarantined_partitions", Gauge, &[],
+        "Partitions that take and give nothing because they are damaged, by topic.";
+    LOG_DAMAGED = "waylog_log_damaged_partitions", Gauge, &[],
+        "Partitions with damage in older records, by topic.";
     LOG_BACKPRESSURE = "waylog_log_backpressure_total", Counter, BARE,
         "Appends refused because buffers or the disk were full.";
     LOG_DUPLICATES = "waylog_log_duplicates_total", Counter, BARE,
@@ -78,6 +96,8 @@ catalogue! {
         "Bytes of torn tails cut at recovery; copies lie in torn/.";
     LOG_CORRUPT_FRAMES = "waylog_log_corrupt_frames_total", Counter, BARE,
         "Frames whose checksum did not match.";
+    LOG_CLOCK_AHEAD_SECONDS = "waylog_log_clock_ahead_seconds", Gauge, BARE,
+        "How far the newest record was received in this machine's future; only with Kafka.";
     GROUP_LAG_RECORDS = "waylog_group_lag_records", Gauge, &[],
         "Records between committed and durable offset, by group.";
     GROUP_LAG_SECONDS = "waylog_group_lag_seconds", Gauge, &[],
@@ -96,7 +116,10 @@ catalogue! {
     DIRECTORY_RESYNCS = "waylog_directory_resyncs_total", Counter, BARE,
         "Times that the whole Directory was read again.";
     // access
-    ACCESS_DENIED = "waylog_access_denied_total", Counter, &[], "Requests refused, by reason.";
+    ACCESS_DENIED = "waylog_access_denied_total", Counter,
+        &[&[("reason", "unauthorized")], &[("reason", "forbidden")], &[("reason", "gone")],
+          &[("reason", "too_many")]],
+        "Requests refused for who asked, by reason.";
     // live map
     LIVE_SOCKETS = "waylog_live_sockets", Gauge, &[], "Open live connections, by channel.";
     LIVE_UPDATES = "waylog_live_updates_total", Counter, &[], "Updates sent, by channel.";
@@ -118,9 +141,14 @@ catalogue! {
         "1 while the sink reaches Postgres.";
     ANALYTICS_OFFSETS_LOST = "waylog_analytics_offsets_lost_total", Counter, BARE,
         "Records that retention deleted before the sink had read them.";
+    ANALYTICS_REWINDS = "waylog_analytics_rewinds_total", Counter, BARE,
+        "Times that the log turned out to be another one than Postgres had read, or to end earlier.";
     ANALYTICS_MARKS = "waylog_analytics_marks", Gauge, &[],
         "Changes to couriers' tracks that trips and heatmap do not show yet.";
     // notifications
+    NOTIFICATIONS_FIXES = "waylog_notifications_fixes_total", Counter,
+        &[&[("outcome", "judged")], &[("outcome", "out_of_order")]],
+        "Fixes that rules read: judged, or older than the newest one judged and so without meaning for now.";
     NOTIFICATIONS_EVENTS = "waylog_notifications_events_total", Counter, &[],
         "Events recorded, by type.";
     NOTIFICATIONS_ATTEMPTS = "waylog_notifications_attempts_total", Counter,

@@ -6,7 +6,6 @@
 
 mod offline;
 mod online;
-mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,9 +13,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::ServerArgs;
 use super::api::Api;
-use crate::config::{Config, ConfigError};
+use super::{ServerArgs, UsageError};
+use crate::config::{Backend, Config, ConfigError};
 
 /// A server that has not answered by then is not there.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,7 +62,8 @@ enum OnlineAction {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
-    /// Move an idle group: stop its role first.
+    /// Move a group to another place in the log. Stop its role first; analytics may go on running:
+    /// what it reads again is stored only where it is missing.
     Reset {
         /// The group.
         #[arg(long)]
@@ -107,10 +107,19 @@ struct Folder {
 
 impl Folder {
     fn path(self, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<PathBuf> {
-        match self.dir {
-            Some(dir) => Ok(dir),
-            None => Ok(load()?.data_dir.join("log")),
+        if let Some(dir) = self.dir {
+            return Ok(dir);
         }
+        let config = load()?;
+        if config.stream.backend == Backend::Kafka {
+            return Err(UsageError(
+                "stream.backend is kafka: the brokers look after their own files; look at them by \
+                 `waylog stream topics` and `waylog stream advise`, or name a folder by --dir"
+                    .to_owned(),
+            )
+            .into());
+        }
+        Ok(config.data_dir.join("log"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::table;
+use crate::cli::table;
 use crate::clock::SystemClock;
 use crate::stream::embedded::{LogReport, repair as repair_log, verify as verify_log};
 
@@ -28,11 +28,15 @@ pub(super) fn verify(dir: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
 pub(super) fn repair(dir: &Path, accept_loss: bool, as_json: bool) -> anyhow::Result<ExitCode> {
     if !accept_loss {
         let report = verify_log(dir)?;
-        print_report(&report);
+        if as_json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            print_report(&report);
+        }
         if report.is_sound() {
             return Ok(ExitCode::SUCCESS);
         }
-        println!(
+        eprintln!(
             "\nRestore the damaged files from a backup; or, to go on without what is lost, copy \
              {} elsewhere and say --accept-loss: sound records are kept, what is cut off goes to \
              torn/.",

@@ -6,8 +6,8 @@ use anyhow::Context;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::table;
 use crate::cli::api::{Api, Call};
+use crate::cli::table;
 
 pub(super) struct Online {
     pub(super) api: Api,
@@ -53,7 +53,11 @@ impl Online {
                     cell(&p["durable_offset"]),
                     cell(&p["log_end_offset"]),
                     cell(&p["disk_bytes"]),
-                    cell(&p["quarantined"]),
+                    cell(if p["quarantined"].is_null() {
+                        &p["damaged"]
+                    } else {
+                        &p["quarantined"]
+                    }),
                 ]);
             }
         }
@@ -64,7 +68,7 @@ impl Online {
             "DURABLE",
             "LOG-END",
             "DISK-BYTES",
-            "QUARANTINED",
+            "DAMAGE",
         ];
         table::print(&headings, &lines);
         Ok(ExitCode::SUCCESS)
