@@ -3,8 +3,11 @@ import solid from 'vite-plugin-solid';
 
 /** Every page is an HTML file of its own; the server maps its routes to them. */
 export const pages = [
-  'index', 'customer', 'sign-in', 'trips', 'stream', 'events', 'courier', 'docs', 'styleguide', 'not-found',
+  'index', 'customer', 'sign-in', 'trips', 'stream', 'events', 'courier', 'couriers', 'docs', 'styleguide', 'not-found',
 ] as const;
+
+/** Modules that the customer's page needs before its map, beside its own; other pages share them. */
+const FIRST = ['customer/words', 'i18n/index', 'live/(glide|shown|track|way)', 'net/(backoff|config)', 'ui/(Grip|icons|LanguageSwitch)'];
 
 /** In development the pages are served by Vite and everything else by a running Waylog. */
 const backend = process.env.WAYLOG_URL ?? 'http://127.0.0.1:8080';
@@ -13,7 +16,7 @@ const backend = process.env.WAYLOG_URL ?? 'http://127.0.0.1:8080';
 const routes: [RegExp, string][] = [
   [/^\/t\/[^/]+$/, '/customer.html'],
   [/^\/(join\/[^/]+|courier)$/, '/courier.html'],
-  [/^\/(sign-in|trips|stream|events|docs|styleguide)$/, '/$1.html'],
+  [/^\/(sign-in|trips|stream|events|couriers|docs|styleguide)$/, '/$1.html'],
 ];
 
 export default defineConfig({
@@ -43,7 +46,18 @@ export default defineConfig({
     chunkSizeWarningLimit: 1200,
     modulePreload: { polyfill: false },
     manifest: true,
-    rollupOptions: { input: pages.map((page) => `${page}.html`) },
+    rollupOptions: {
+      input: pages.map((page) => `${page}.html`),
+      // Few requests: what the customer's page begins with is one file, the map is another.
+      output: {
+        codeSplitting: {
+          groups: [
+            { name: 'map', priority: 1, test: /node_modules\/(maplibre-gl|@maplibre|pmtiles|@mapbox)|src\/(map\/|customer\/CustomerMap)/ },
+            { name: 'first', priority: 2, test: new RegExp(`vite/preload-helper|node_modules/solid-js|src/(${FIRST.join('|')})`) },
+          ],
+        },
+      },
+    },
   },
   server: {
     proxy: Object.fromEntries(

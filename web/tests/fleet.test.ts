@@ -1,7 +1,9 @@
-import { describe, expect, it } from 'vitest';
-import { byDistance } from '../src/fleet/candidates';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { fresh, matterWords, selectionOf } from '../src/fleet/matters';
 import { settle, unsettled, type Shelf } from '../src/fleet/settled';
-import type { Attention, CourierRow } from '../src/fleet/types';
+import type { Attention } from '../src/fleet/types';
+import { use } from '../src/i18n';
+import en from '../src/i18n/en';
 
 function shelf(): Shelf {
   const kept = new Map<string, string>();
@@ -35,17 +37,27 @@ describe('what asks for attention', () => {
   });
 });
 
-describe('who could take a delivery', () => {
-  const courier = (id: string, lat: number, more: Partial<CourierRow> = {}): CourierRow => ({
-    id, name: id, vehicle: 'bike', tags: [], status: 'idle', on_duty: true, position: { lat, lon: 14.5, fix_time: '' }, open_deliveries: 0, ...more,
+describe('the words for a matter', () => {
+  beforeAll(() => use(en, 'en'));
+  const now = Date.parse('2026-11-22T10:19:00Z');
+
+  it('call people and places by their names, and things without one by their ids', () => {
+    expect(matterWords({ ...late, courier_name: 'Maria', delivery_label: 'Mint Street 9' }, now)).toEqual({ sentence: 'Mint Street 9 is 19 min late', who: 'Maria · d-1' });
+    expect(matterWords(late, now)).toEqual({ sentence: 'd-1 is 19 min late', who: 'c-1' });
+    expect(matterWords({ ...quiet, courier_name: 'Maria' }, now)).toEqual({ sentence: 'Maria: quiet for 19 min', who: '' });
   });
 
-  it('is ranked by who is free, then by who is near', () => {
-    const ranked = byDistance(
-      [courier('far', 35.95), courier('busy', 35.9, { open_deliveries: 2 }), courier('near', 35.91), courier('lost', 35.9, { position: null }), courier('off', 35.9, { on_duty: false }), courier('gone', 35.9, { status: 'offline' })],
-      { lat: 35.9, lon: 14.5 },
-    );
-    expect(ranked.map((one) => one.courier_id)).toEqual(['near', 'far', 'busy']);
-    expect(ranked[0]!.distance_m).toBeCloseTo(1_112, 0);
+  it('look ahead at what will be late', () => {
+    expect(matterWords({ ...late, since: '2026-11-22T10:44:00Z' }, now).sentence).toBe('d-1 is due in 25 min and will be late');
+  });
+
+  it('lead to the delivery, or to the courier where that is the matter', () => {
+    expect(selectionOf(late, true)).toEqual({ kind: 'delivery', id: 'd-1', assigning: true });
+    expect(selectionOf({ ...quiet, delivery_id: 'd-1' })).toEqual({ kind: 'courier', id: 'c-1' });
+  });
+
+  it('are said aloud once', () => {
+    expect(fresh([late], [{ ...late, since: '2026-11-22T10:05:00Z' }, quiet])).toEqual([quiet]);
+    expect(fresh([late], [])).toEqual([]);
   });
 });

@@ -44,6 +44,24 @@ describe('a courier’s phone', () => {
     expect(seen.advice).toEqual([20]);
   });
 
+  it('sends the fixes of a duty before its end is told', async () => {
+    const { outbox, waitingFixes, waitingSteps } = outboxWith([1, 2], ['deliveries/d-1/status']);
+    waitingSteps.push({ key: 9, path: 'duty', body: { on_duty: false } });
+    const asked: string[] = [];
+    let up = false;
+    const { made } = sender(outbox, async (path) => {
+      if (!up && path === '/v1/positions') throw new ApiError(0, 'offline');
+      asked.push(path);
+      return {};
+    });
+    await made.flush();
+    expect([asked, waitingFixes.length, waitingSteps.length]).toEqual([['/v1/me/deliveries/d-1/status'], 2, 1]);
+    up = true;
+    await made.flush();
+    expect(asked.slice(1)).toEqual(['/v1/positions', '/v1/me/duty']);
+    expect([waitingFixes, waitingSteps]).toEqual([[], []]);
+  });
+
   it('keeps everything until the server has answered, and tries again by itself', async () => {
     const { outbox, waitingFixes } = outboxWith([1, 2]);
     let up = false;

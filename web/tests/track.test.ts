@@ -23,6 +23,14 @@ describe('what a customer knows', () => {
     expect(back.snapshot.why_hidden).toBeNull();
   });
 
+  it('makes the path longer with each fix, only where there is one, and within bounds', () => {
+    expect(after({ type: 'fix', seq: 6, lat: 35.901, lon: 14.5, fix_time: 1 }).snapshot.path).toBeNull();
+    let track = reduce(undefined, { ...snapshot, path: [[14.5, 35.9]] })!;
+    for (let seq = 6; seq < 2_000; seq += 1) track = reduce(track, { type: 'fix', seq, lat: 35.9 + seq / 1e6, lon: 14.5, fix_time: seq })!;
+    expect(track.snapshot.path).toHaveLength(1_000);
+    expect(track.snapshot.path!.at(-1)).toEqual([14.5, 35.9 + 1_999 / 1e6]);
+  });
+
   it('adds steps to the timeline, and keeps no position after the end', () => {
     const at = '2026-11-22T10:41:00Z';
     const { snapshot: arrived } = after({ type: 'status', seq: 6, status: 'arrived', at });

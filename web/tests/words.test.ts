@@ -6,7 +6,7 @@ import type { Snapshot, Status } from '../src/live/track';
 import { snapshot } from './messages';
 
 const NOW = Date.parse('2026-11-22T10:30:05Z');
-const moment = (change: Partial<Snapshot> = {}, more: Partial<Moment> = {}): Moment => ({ snapshot: { ...snapshot, ...change }, nowMs: NOW, stillSinceMs: undefined, ...more });
+const moment = (change: Partial<Snapshot> = {}, more: Partial<Moment> = {}): Moment => ({ snapshot: { ...snapshot, ...change }, nowMs: NOW, stillSinceMs: undefined, staleMs: 30_000, ...more });
 const at = (status: Status): Snapshot['delivery'] => ({ ...snapshot.delivery, status, timeline: [...snapshot.delivery.timeline, { status, at: '2026-11-22T10:29:00Z' }] });
 
 beforeAll(() => use(en, 'en'));
@@ -30,7 +30,8 @@ describe('what the customer is told', () => {
     expect(words(moment({ position: null, why_hidden: 'stale' })).sentence).toContain('lost touch');
   });
 
-  it('says that it is stale after 30 s, not before', () => {
+  it('says that it is stale after as long as the installation says, not before', () => {
+    expect(words(moment({}, { nowMs: NOW + 30_000, staleMs: 45_000 })).sentence).not.toContain('No position');
     expect(words(moment({}, { nowMs: NOW + 24_000 })).sentence).not.toContain('No position');
     expect(words(moment({}, { nowMs: NOW + 26_000 })).sentence).toContain('No position from Maria for 31 s');
   });

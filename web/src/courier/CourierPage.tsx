@@ -5,6 +5,7 @@ import { millis, type Place, type Status } from '../live/track';
 import { ApiError, call, id, type Page } from '../net/api';
 import { Dialog } from '../ui/Dialog';
 import { Icon } from '../ui/icons';
+import { LanguageSwitch } from '../ui/LanguageSwitch';
 import { Toasts, toast } from '../ui/toast';
 import { Failed, Skeleton, useOnline } from '../ui/View';
 import type { Failure } from '../ui/load';
@@ -148,7 +149,10 @@ export function CourierPage(props: { outbox: Outbox; phone: Phone; forget: () =>
             {(stop) => <div class="card done-stop"><span class="grow truncate">{stop.dropoff.label || stop.id}</span><span class="badge" classList={{ problem: stop.status === 'failed', moving: stop.status === 'delivered' }}>{t(`delivery.${stop.status}` as Key)}</span></div>}
           </For>
         </Show>
-        <button type="button" class="button plain" onClick={forget}>{t('courier.forget')}</button>
+        <div class="row between">
+          <button type="button" class="button plain" onClick={forget}>{t('courier.forget')}</button>
+          <LanguageSwitch class="button plain" />
+        </div>
       </main>
       <Toasts />
       <Show when={failing()}>

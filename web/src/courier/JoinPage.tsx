@@ -43,7 +43,8 @@ export function JoinPage(props: { outbox: Outbox; code: string; use: (phone: Pho
               <button type="button" class="button big primary" onClick={() => props.use(phoneOf(phone()))}>{t('join.here')}</button>
               <p class="muted small">{t('join.here_say')}</p>
               <Show when={phone().links?.owntracks}>{(url) => <a class="button big" href={url()}>OwnTracks</a>}</Show>
-              <Show when={phone().links?.osmand}>{(url) => <a class="button big" href={url()}>Traccar Client</a>}</Show>
+              <Show when={phone().links?.traccar}>{(url) => <a class="button big" href={url()}>Traccar Client</a>}</Show>
+              <p class="muted small">{t('join.apps_say')}</p>
             </>
           )}
         </Show>

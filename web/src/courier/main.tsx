@@ -33,12 +33,26 @@ function Pages(props: { outbox: Outbox; known: Phone | undefined; code: string |
 
 /** Lets the page open again without a network: the worker keeps what was loaded. */
 async function keepForOffline(): Promise<void> {
+  // What waits to be sent is not to be cleared when the phone runs out of space.
+  await navigator.storage?.persist?.();
   if (!('serviceWorker' in navigator) || !import.meta.env.PROD) return;
-  await navigator.serviceWorker.register('/courier-sw.js', { scope: '/courier' });
-  const { active } = await navigator.serviceWorker.ready;
+  // Not `ready`: on the page of the code, which is not the worker's, that never comes.
+  const registration = await navigator.serviceWorker.register('/courier-sw.js', { scope: '/courier' });
+  const worker = registration.active ?? (await activated(registration.installing ?? registration.waiting));
   const loaded = performance.getEntriesByType('resource').map((entry) => new URL(entry.name));
   const own = loaded.filter((url) => url.origin === location.origin && url.pathname.startsWith('/assets/'));
-  active?.postMessage({ keep: ['/courier', '/web-config.json', '/favicon.svg', ...own.map((url) => url.pathname)] });
+  worker?.postMessage({ keep: ['/courier', '/web-config.json', '/favicon.svg', ...own.map((url) => url.pathname)] });
+}
+
+function activated(worker: ServiceWorker | null): Promise<ServiceWorker | null> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (!worker || worker.state === 'redundant') resolve(null);
+      else if (worker.state === 'activated') resolve(worker);
+    };
+    worker?.addEventListener('statechange', look);
+    look();
+  });
 }
 
 const [, section, code] = location.pathname.split('/');

@@ -1,4 +1,7 @@
-/** Empties the outbox whenever there is a network: steps first, then fixes, newest first. */
+/**
+ * Empties the outbox whenever there is a network: steps first, then fixes, newest first. Before the
+ * end of a duty is told, the fixes of that duty are sent: off duty, positions are not stored.
+ */
 import { ApiError, call } from '../net/api';
 import { Backoff } from '../net/backoff';
 import type { Outbox, StoredFix, StoredStep } from './outbox';
@@ -75,6 +78,7 @@ export class Sender {
 
   private async sendSteps(): Promise<void> {
     for (const step of await this.outbox.steps()) {
+      if (endsDuty(step)) await this.sendFixes();
       try {
         await this.post(`/v1/me/${step.path}`, step.body);
       } catch (cause) {
@@ -105,6 +109,10 @@ export class Sender {
     const wait = cause instanceof ApiError && cause.retryAfterS ? cause.retryAfterS * 1000 : 0;
     this.timer = setTimeout(() => void this.flush(), Math.max(wait, this.backoff.next()));
   }
+}
+
+function endsDuty(step: StoredStep): boolean {
+  return step.path === 'duty' && step.body.on_duty === false;
 }
 
 /** Whether asking again would get the same refusal. */

@@ -3,14 +3,17 @@ import { createEffect, createRoot } from 'solid-js';
 import { Marker, type GeoJSONSource } from 'maplibre-gl';
 import { t } from '../i18n';
 import { Glide } from '../live/glide';
-import { isOver, millis } from '../live/track';
+import { isOver } from '../live/track';
 import { createMap, isCovered } from '../map/createMap';
 import { FIRST_LABEL } from '../map/style';
 import { markerElement } from '../map/markers';
 import { show } from '../live/shown';
+import { Way } from '../live/way';
 import type { Model } from './model';
-import { STALE_MS } from './words';
+import { isStale } from './words';
 
+/** How often what is left of the route is drawn anew while the dot moves. */
+const WAY_EVERY_MS = 400;
 const EMPTY: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
 
 export async function showMap(container: HTMLElement, model: Model, note: (text: string | undefined) => void): Promise<void> {
@@ -28,6 +31,8 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
   let following = false;
   let fitted = false;
   let frame = 0;
+  let way: Way | undefined;
+  let wayDrawnMs = 0;
 
   const followButton = document.createElement('button');
   followButton.type = 'button';
@@ -56,14 +61,17 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
   });
 
   function drawWay(): void {
+    wayDrawnMs = performance.now();
     const snapshot = model.snapshot();
+    const along = glide.along(performance.now());
+    const route = way && along !== undefined ? way.rest(along) : snapshot?.route;
     const feature = (kind: string, line: [number, number][] | null | undefined): GeoJSON.Feature[] =>
       line && line.length > 1
         ? [{ type: 'Feature', properties: { kind }, geometry: { type: 'LineString', coordinates: line } }]
         : [];
     map.getSource<GeoJSONSource>('way')?.setData({
       type: 'FeatureCollection',
-      features: [...feature('route', snapshot?.route), ...feature('path', snapshot?.path)],
+      features: [...feature('route', route), ...feature('path', snapshot?.path)],
     });
   }
 
@@ -77,6 +85,7 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
     dotElement.classList.toggle('still', shown.headingDeg === undefined);
     dotElement.style.setProperty('--fade', String(shown.opacity));
     if (following) map.jumpTo({ center: [shown.lon, shown.lat] });
+    if (way && performance.now() - wayDrawnMs > WAY_EVERY_MS) drawWay();
     if (shown.animating) frame = requestAnimationFrame(draw);
   }
 
@@ -90,7 +99,7 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
       return;
     }
     fitted = true;
-    const corners = [position, dropoff];
+    const corners = [position, dropoff, ...(snapshot?.route ?? []).map(([lon, lat]) => ({ lon, lat }))];
     map.fitBounds(
       [
         [Math.min(...corners.map((c) => c.lon)), Math.min(...corners.map((c) => c.lat))],
@@ -109,7 +118,8 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
       if (delivery.dropoff) door.setLngLat([delivery.dropoff.lon, delivery.dropoff.lat]).addTo(map);
       if (position && position !== lastFix) {
         lastFix = position;
-        glide.observe(position, performance.now());
+        if (snapshot.route !== way?.line) way = snapshot.route && snapshot.route.length > 1 ? new Way(snapshot.route) : undefined;
+        glide.observe(position, performance.now(), way);
       }
       const visible = position !== null && !isOver(delivery.status);
       if (visible !== dotShown) {
@@ -129,9 +139,9 @@ export async function showMap(container: HTMLElement, model: Model, note: (text:
     });
     createEffect(() => {
       const moment = model.moment();
-      const fixTime = moment?.snapshot.position?.fix_time;
-      dotElement.classList.toggle('stale', fixTime !== undefined && moment!.nowMs - millis(fixTime) > STALE_MS);
+      dotElement.classList.toggle('stale', moment !== undefined && isStale(moment));
     });
   });
-  map.once('idle', () => show({ mapReady: true }));
+  // Not 'idle': a map whose courier is always on the way never rests.
+  map.once('load', () => show({ mapReady: true }));
 }

@@ -2,12 +2,15 @@
 import { Show, For, Switch, Match, createEffect, createMemo, createSignal, on, onMount, type JSX } from 'solid-js';
 import { clock, span, t, type Key } from '../i18n';
 import type { Brand } from '../live/track';
+import { show } from '../live/shown';
 import { isOver } from '../live/track';
 import { applyBrand, webConfig } from '../net/config';
 import type { EndReason } from '../net/trackChannel';
+import { Grip } from '../ui/Grip';
 import { Icon } from '../ui/icons';
+import { LanguageSwitch } from '../ui/LanguageSwitch';
 import type { Model } from './model';
-import { fixAgeMs, spoken, STALE_MS, steps, words, type Moment } from './words';
+import { fixAgeMs, isStale, spoken, steps, words, type Moment } from './words';
 
 export function CustomerPage(props: { model: Model }): JSX.Element {
   const { model } = props;
@@ -41,11 +44,14 @@ function Delivery(props: { model: Model; moment: Moment; brand: Brand; ended: bo
   const { model } = props;
   const said = createMemo(() => words(props.moment));
   const status = () => props.moment.snapshot.delivery.status;
+  const [open, setOpen] = createSignal(true);
+  onMount(() => requestAnimationFrame((now) => show({ textMs: now })));
   return (
-    <div class="customer" data-status={status()} data-state={model.state().kind}>
+    <div class="customer" data-status={status()} data-state={model.state().kind} classList={{ small: !open() }}>
       <Bars model={model} ended={props.ended} />
       <MapPlace model={model} />
       <main class="sheet">
+        <Grip open={open()} toggle={() => setOpen(!open())} />
         <BrandLine brand={props.brand} />
         <div class="headline">
           <Show when={isOver(status())}>
@@ -73,6 +79,7 @@ function Delivery(props: { model: Model; moment: Moment; brand: Brand; ended: bo
             </p>
           )}
         </Show>
+        <footer><LanguageSwitch class="link small" /></footer>
       </main>
       <Spoken moment={props.moment} />
     </div>
@@ -102,7 +109,7 @@ function Freshness(props: { moment: Moment }): JSX.Element {
   const age = () => fixAgeMs(props.moment);
   return (
     <Show when={age() !== undefined && !isOver(props.moment.snapshot.delivery.status)}>
-      <p class="freshness" classList={{ stale: age()! > STALE_MS }}>
+      <p class="freshness" classList={{ stale: isStale(props.moment) }}>
         <span class="pulse" />
         {t('state.updated', { ago: span(age()!) })}
       </p>
@@ -218,6 +225,7 @@ function Ended(props: { reason: EndReason; brand: Brand }): JSX.Element {
       <BrandLine brand={props.brand} />
       <h1>{t(`customer.end_${props.reason}`)}</h1>
       <p class="muted">{t(`customer.end_${props.reason}_say`)}</p>
+      <footer><LanguageSwitch class="link small" /></footer>
     </main>
   );
 }

@@ -1,5 +1,4 @@
 import { render } from 'solid-js/web';
-import '../base.css';
 import './customer.css';
 import { loadLanguage, t } from '../i18n';
 import { CustomerPage } from './CustomerPage';

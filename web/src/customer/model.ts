@@ -2,11 +2,13 @@
 import { createMemo, createSignal, onCleanup } from 'solid-js';
 import { metresBetween } from '../live/glide';
 import { millis, reduce, type Fix, type Track, type TrackMessage } from '../live/track';
+import { webConfig } from '../net/config';
 import { TrackChannel, type ChannelState } from '../net/trackChannel';
 import type { Moment } from './words';
 
 /** A courier that stays within this many metres stands still. */
 const STILL_M = 25;
+const LEAST_STALE_MS = 30_000;
 
 export function createModel(token: string) {
   const [track, setTrack] = createSignal<Track>();
@@ -15,7 +17,9 @@ export function createModel(token: string) {
   const [tick, setTick] = createSignal(Date.now());
   const [restingFrom, setRestingFrom] = createSignal<{ place: Fix; sinceMs: number }>();
   const [heardMs, setHeardMs] = createSignal<number>();
+  const [staleMs, setStaleMs] = createSignal(LEAST_STALE_MS);
   let clockOffsetMs = 0;
+  void webConfig().then((config) => setStaleMs(config.stale_after_s * 1000));
 
   const watchStillness = (position: Fix): void => {
     const resting = restingFrom();
@@ -71,7 +75,7 @@ export function createModel(token: string) {
   const snapshot = createMemo(() => track()?.snapshot);
   const moment = createMemo<Moment | undefined>(() => {
     const known = snapshot();
-    return known && { snapshot: known, nowMs: tick() + clockOffsetMs, stillSinceMs: restingFrom()?.sinceMs };
+    return known && { snapshot: known, nowMs: tick() + clockOffsetMs, stillSinceMs: restingFrom()?.sinceMs, staleMs: staleMs() };
   });
   return { snapshot, moment, state, online, tick, heardMs };
 }

@@ -3,8 +3,6 @@ import { clock, distance, span, t, tn, type Key } from '../i18n';
 import { metresBetween } from '../live/glide';
 import { isOver, millis, type Snapshot, type Status } from '../live/track';
 
-/** After this long without a fix the dot turns grey. */
-export const STALE_MS = 30_000;
 /** After this long on one spot the page says so. */
 export const STILL_MS = 90_000;
 
@@ -14,6 +12,8 @@ export interface Moment {
   nowMs: number;
   /** Since when the courier has not moved; `undefined` while moving. */
   stillSinceMs: number | undefined;
+  /** A position older than this is stale. */
+  staleMs: number;
 }
 
 export interface Words {
@@ -34,6 +34,11 @@ const VEHICLES: Record<string, Key> = {
 /** Age of the newest fix, if there is one. */
 export function fixAgeMs({ snapshot, nowMs }: Moment): number | undefined {
   return snapshot.position ? Math.max(0, nowMs - millis(snapshot.position.fix_time)) : undefined;
+}
+
+/** Whether the newest fix is too old to be taken for where the courier is. */
+export function isStale(moment: Moment): boolean {
+  return (fixAgeMs(moment) ?? 0) > moment.staleMs;
 }
 
 /** Metres from the courier to the customer's door, if both are known. */
@@ -77,7 +82,7 @@ function sentence(moment: Moment): string {
   }
   const age = fixAgeMs(moment);
   if (snapshot.why_hidden === 'stale') return t('customer.say_lost', { courier });
-  if (age !== undefined && age > STALE_MS) return t('customer.say_stale', { courier, ago: span(age) });
+  if (age !== undefined && isStale(moment)) return t('customer.say_stale', { courier, ago: span(age) });
   if (snapshot.stops_before) return tn('customer.say_stops', snapshot.stops_before, { courier });
   if (snapshot.why_hidden === 'other_stop') return t('customer.say_other_stop', { courier });
   if (stillSinceMs !== undefined && nowMs - stillSinceMs > STILL_MS) {

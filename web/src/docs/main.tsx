@@ -5,6 +5,7 @@ import '../base.css';
 import './docs.css';
 import { loadLanguage, t } from '../i18n';
 import { get } from '../net/api';
+import { Icon } from '../ui/icons';
 import { load } from '../ui/load';
 import { View } from '../ui/View';
 import { operationsByTag, resolve, rowsOf, typeOf, type Document, type Operation, type Schema } from './openapi';
@@ -26,6 +27,7 @@ function Api(props: { document: Document }): JSX.Element {
   return (
     <div class="docs">
       <nav class="docs-nav" aria-label={t('docs.contents')}>
+        <a class="home" href="/" title={t('nav.fleet')}><span class="mark"><Icon name="arrow" /></span><strong>{props.document.info.title}</strong></a>
         <input class="input" type="search" placeholder={t('docs.search')} aria-label={t('docs.search')} onInput={(event) => setQuery(event.currentTarget.value.trim())} />
         <For each={found()}>
           {([tag, operations]) => (

@@ -1,17 +1,22 @@
 /** What happened, with the evidence on the map; and who was told, and whether it arrived. */
-import { For, Match, Show, Switch, createEffect, createSignal, onCleanup, onMount, type JSX } from 'solid-js';
+import { For, Match, Show, Switch, createEffect, createSignal, on, onCleanup, onMount, type JSX } from 'solid-js';
 import { clockSeconds, dateTime, distance, t, type Key } from '../i18n';
 import type { Delivery, Geofence } from '../fleet/types';
 import { get, id, type Page } from '../net/api';
 import { load } from '../ui/load';
+import { Tabs } from '../ui/Tabs';
+import { attempt } from '../ui/toast';
 import { View } from '../ui/View';
 import { VirtualList } from '../ui/VirtualList';
 import type { EvidenceMap } from './EvidenceMap';
+import { joined } from './joined';
+import { Sent } from './Sent';
 import { Webhooks } from './Webhooks';
 import type { Subject, WaylogEvent } from './types';
 
 const EVERY_MS = 5_000;
 const PAGE = 200;
+const TABS = ['events', 'webhooks'] as const;
 const FAMILIES = ['', 'delivery', 'courier', 'geofence'] as const;
 
 /** The tone of an event's badge. */
@@ -30,13 +35,12 @@ export function eventName(type: string): string {
 export function EventsPage(): JSX.Element {
   const [tab, setTab] = createSignal<'events' | 'webhooks'>('events');
   return (
-    <div class="events" data-tab={tab()}>
+    <div class="events" id="events-panel" data-tab={tab()}>
       <section class="panel side" aria-label={t('nav.events')}>
         <h1 class="visually-hidden">{t('nav.events')}</h1>
-        <div class="tabs" role="tablist">
-          <button type="button" role="tab" class="tab" aria-selected={tab() === 'events'} onClick={() => setTab('events')}>{t('nav.events')}</button>
-          <button type="button" role="tab" class="tab" aria-selected={tab() === 'webhooks'} onClick={() => setTab('webhooks')}>{t('webhooks.title')}</button>
-        </div>
+        <Tabs tabs={TABS} chosen={tab()} choose={setTab} label={t('nav.events')} panel="events-panel">
+          {(one) => t(one === 'events' ? 'nav.events' : 'webhooks.title')}
+        </Tabs>
         <Switch>
           <Match when={tab() === 'events'}><Events /></Match>
           <Match when={tab() === 'webhooks'}><p class="state muted">{t('webhooks.say')}</p></Match>
@@ -52,14 +56,20 @@ function Events(): JSX.Element {
   const [about, setAbout] = createSignal<'courier' | 'delivery'>('courier');
   const [subject, setSubject] = createSignal('');
   const [chosen, setChosen] = createSignal<WaylogEvent>();
-  const events = load(
-    () => ({ family: family(), [about()]: subject() }),
-    async ({ family: kind, ...filter }, signal) => {
-      const page = await get<Page<WaylogEvent>>('/v1/events', { ...filter, type: kind && `${kind}.*`, order: 'desc', limit: PAGE }, signal);
-      return page.items;
-    },
-    { everyMs: EVERY_MS },
-  );
+  const source = () => ({ family: family(), [about()]: subject() });
+  const page = ({ family: kind, ...filter }: Record<string, string>, cursor?: string, signal?: AbortSignal) =>
+    get<Page<WaylogEvent>>('/v1/events', { ...filter, type: kind && `${kind}.*`, order: 'desc', limit: PAGE, cursor }, signal);
+  /** Pages behind the newest one, as far as somebody has asked for them. */
+  const [older, setOlder] = createSignal<Page<WaylogEvent>>();
+  const events = load(source, (asked, signal) => page(asked, undefined, signal), { everyMs: EVERY_MS });
+  createEffect(on(source, () => setOlder(undefined), { defer: true }));
+  const all = (newest: Page<WaylogEvent>): WaylogEvent[] => joined(newest.items, older()?.items ?? []);
+  const cursor = (newest: Page<WaylogEvent>): string | null => (older() ?? newest).next_cursor;
+  const more = (newest: Page<WaylogEvent>): void =>
+    void attempt(async () => {
+      const next = await page(source(), cursor(newest) ?? undefined);
+      setOlder({ items: [...(older()?.items ?? newest.items), ...next.items], next_cursor: next.next_cursor });
+    });
   return (
     <>
       <header class="filters">
@@ -76,13 +86,14 @@ function Events(): JSX.Element {
       </header>
       <View
         data={events}
-        isEmpty={(list) => list.length === 0}
+        isEmpty={(newest) => newest.items.length === 0}
         empty={<><p>{t('events.none')}</p><button type="button" class="button" onClick={() => { setFamily(''); setSubject(''); events.reload(); }}>{t('state.retry')}</button></>}
       >
-        {(list) => (
-          <VirtualList items={list()} rowHeight={60} label={t('nav.events')}>
+        {(newest) => (
+          <>
+          <VirtualList items={all(newest())} rowHeight={60} label={t('nav.events')}>
             {(one) => (
-              <button type="button" class="item" aria-current={chosen()?.id === one.id} onClick={() => setChosen(one)}>
+              <button type="button" class="item" data-type={one.type} aria-current={chosen()?.id === one.id} onClick={() => setChosen(one)}>
                 <span class="grow">
                   <span class="title truncate">{one.courier_id ?? ''}{one.delivery_id ? ` · ${one.delivery_id}` : ''}{one.geofence_id ? ` · ${one.geofence_id}` : ''}</span>
                   <span class="muted small truncate">{dateTime(Date.parse(one.at))}</span>
@@ -91,6 +102,8 @@ function Events(): JSX.Element {
               </button>
             )}
           </VirtualList>
+          <Show when={cursor(newest())}><button type="button" class="button plain" onClick={() => more(newest())}>{t('events.older')}</button></Show>
+          </>
         )}
       </View>
       <EvidencePanel event={chosen()} />
@@ -115,7 +128,7 @@ function EvidencePanel(props: { event: WaylogEvent | undefined }): JSX.Element {
   const subject = load(() => props.event, subjectOf);
   createEffect(() => map()?.show(props.event, subject.value()));
   return (
-    <div class="evidence-view">
+    <div class="evidence-view" classList={{ chosen: props.event !== undefined }}>
       <div class="map-area">
         <div class="map" ref={container} />
         <Show when={note()}><p class="map-note">{note()}</p></Show>
@@ -139,6 +152,7 @@ function EvidencePanel(props: { event: WaylogEvent | undefined }): JSX.Element {
                 </table>
               </div>
             </Show>
+            <Sent event={event().id} />
           </section>
         )}
       </Show>

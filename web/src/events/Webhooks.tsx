@@ -1,13 +1,14 @@
 /** Endpoints: their health, what was tried, sending again. Secrets are shown once. */
 import { For, Show, createSignal, type JSX } from 'solid-js';
 import { dateTime, number, t, tn } from '../i18n';
-import { create, get, id, post, remove, type Page } from '../net/api';
+import { call, create, get, id, post, remove, type Page } from '../net/api';
 import { Dialog } from '../ui/Dialog';
 import { Icon } from '../ui/icons';
 import { load } from '../ui/load';
 import { attempt, toast } from '../ui/toast';
 import { View } from '../ui/View';
 import { eventName } from './EventsPage';
+import { SendSpan } from './SendSpan';
 import type { Attempt, Webhook } from './types';
 
 const EVERY_MS = 5_000;
@@ -65,6 +66,8 @@ function Endpoint(props: { webhook: Webhook; open: boolean; toggle: () => void; 
       const { delivered, status, error } = await post<{ delivered: boolean; status: number | null; error: string | null }>(`${path()}/test`);
       toast(delivered ? t('webhooks.tested') : t('webhooks.test_failed', { why: error ?? String(status ?? '') }));
     }).then(props.changed);
+  const [span, setSpan] = createSignal(false);
+  const enable = (enabled: boolean): void => run(() => call('PATCH', path(), { body: { enabled } }), t(enabled ? 'webhooks.enabled' : 'webhooks.disabled'));
   const rotate = (): void => void attempt(async () => props.secret((await post<Webhook>(`${path()}/rotate`)).secret));
   return (
     <li class="card stack">
@@ -74,15 +77,20 @@ function Endpoint(props: { webhook: Webhook; open: boolean; toggle: () => void; 
       </div>
       <p class="muted small">
         {tn('webhooks.pending', props.webhook.pending ?? 0)}
+        <Show when={props.webhook.pending_since}>{(at) => ` ${t('webhooks.pending_since', { at: dateTime(Date.parse(at())) })}`}</Show>
+        <Show when={props.webhook.recent_attempts}>{(of) => ` · ${t('webhooks.recent', { n: number(props.webhook.recent_delivered ?? 0), of: number(of()) })}`}</Show>
         <Show when={props.webhook.last_attempt_at}>{(at) => ` · ${t('webhooks.last_attempt', { at: dateTime(Date.parse(at())) })}`}</Show>
       </p>
       <div class="row wrap">
         <button type="button" class="button" aria-expanded={props.open} onClick={() => props.toggle()}>{t('webhooks.attempts')}</button>
         <button type="button" class="button" onClick={test}>{t('webhooks.test')}</button>
         <button type="button" class="button" onClick={rotate}>{t('webhooks.rotate')}</button>
+        <button type="button" class="button" onClick={() => setSpan(true)}>{t('webhooks.send_span')}</button>
+        <button type="button" class="button" onClick={() => enable(props.webhook.enabled === false)}>{t(props.webhook.enabled === false ? 'webhooks.enable' : 'webhooks.disable')}</button>
         <button type="button" class="button danger" onClick={() => run(() => remove(path()), t('webhooks.removed'))}>{t('webhooks.remove')}</button>
       </div>
       <Show when={props.open}><Attempts path={path()} /></Show>
+      <Show when={span()}><SendSpan path={path()} close={() => setSpan(false)} done={props.changed} /></Show>
     </li>
   );
 }

@@ -17,6 +17,8 @@ export interface Evidence {
   version?: number;
   /** Radius of the zone that was judged by. */
   radius_m?: number;
+  /** Known too late for an alarm: recorded, not sent. */
+  late?: boolean;
   /** Newest first. */
   fixes?: EvidenceFix[];
   [measure: string]: unknown;
@@ -38,6 +40,23 @@ export interface Subject {
   fence?: Pick<Geofence, 'circle' | 'polygon'>;
 }
 
+/** An event, and who was told of it. */
+export interface EventDetail extends WaylogEvent {
+  sent: SentTo[];
+}
+
+/** What became of an event on its way to one endpoint. */
+export interface SentTo {
+  webhook_id: string;
+  url: string;
+  /** It is still to be sent. */
+  waiting: boolean;
+  next_at: string | null;
+  attempts: number;
+  outcome: 'delivered' | 'failed' | 'gave_up' | null;
+  error: string | null;
+}
+
 export interface Webhook {
   id: string;
   url: string;
@@ -47,6 +66,12 @@ export interface Webhook {
   disabled_reason?: string | null;
   health?: 'unknown' | 'ok' | 'failing' | 'disabled';
   pending?: number | null;
+  /** Since when the oldest event waits. */
+  pending_since?: string | null;
+  /** Of the last calls, 200 at most, … */
+  recent_attempts?: number;
+  /** … so many were delivered. */
+  recent_delivered?: number;
   last_error?: string | null;
   last_attempt_at?: string | null;
   secret?: string;

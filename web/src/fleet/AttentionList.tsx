@@ -1,10 +1,11 @@
 /** What needs a person now: unassigned, late, quiet, SOS; each with what can be done about it. */
 import { For, Show, type JSX } from 'solid-js';
-import { span, t, type Key } from '../i18n';
+import { t, type Key } from '../i18n';
 import { millis } from '../live/track';
 import { toast } from '../ui/toast';
 import { View } from '../ui/View';
 import { useFleet } from './context';
+import { matterWords, selectionOf } from './matters';
 import { settle } from './settled';
 import type { Attention } from './types';
 
@@ -33,37 +34,39 @@ export function AttentionList(): JSX.Element {
   );
 }
 
+/** What a matter's first button does. */
+const FIRST: Record<Attention['kind'], Key> = {
+  sos: 'attention.show',
+  late: 'deliveries.reassign',
+  unassigned: 'action.assign',
+  quiet: 'attention.show',
+};
+
 function Item(props: { item: Attention }): JSX.Element {
   const fleet = useFleet();
   const { item } = props;
-  const who = (): string => fleet.store.get(item.courier_id ?? '')?.name ?? item.courier_id ?? '';
-  const open = (): void => {
-    fleet.select(item.delivery_id && item.kind !== 'quiet' ? { kind: 'delivery', id: item.delivery_id } : item.courier_id ? { kind: 'courier', id: item.courier_id } : undefined);
+  const words = (): ReturnType<typeof matterWords> => matterWords(item, fleet.now());
+  const act = (assigning: boolean): void => {
+    fleet.select(selectionOf(item, assigning));
+    if (item.kind === 'sos' || item.kind === 'quiet') void fleet.goToCourier(item.courier_id ?? '');
   };
   const putAway = (minutes: number | null): void => {
     settle(localStorage, item, minutes === null ? null : Date.now() + minutes * 60_000);
     fleet.attention.set((fleet.attention.value() ?? []).filter((other) => other !== item));
     toast(minutes === null ? t('attention.resolved') : t('attention.snoozed', { n: minutes }));
   };
-  // What will be late bears the time at which it is due.
-  const ahead = (): boolean => millis(item.since) > fleet.now();
-  const sentence = (): Key => (item.kind === 'late' && ahead() ? 'attention.say_will_be_late' : `attention.say_${item.kind}`);
-  const ago = (): string => span(Math.abs(fleet.now() - millis(item.since)));
   return (
     <li class="attention" data-kind={item.kind}>
-      <button type="button" class="attention-open" onClick={open}>
+      <button type="button" class="attention-open" onClick={() => act(false)}>
         <span class="badge" classList={{ problem: item.kind === 'sos' || item.kind === 'late', waiting: item.kind === 'unassigned', quiet: item.kind === 'quiet' }}>
           {t(`attention.${item.kind}`)}
         </span>
-        <span class="grow">
-          <span class="title">{t(sentence(), { courier: who(), delivery: item.delivery_id ?? '', ago: ago() })}</span>
-          <Show when={item.kind === 'late' && who()}><span class="muted small">{who()}</span></Show>
-        </span>
+        <span class="title">{words().sentence}</span>
+        <Show when={words().who}><span class="muted small">{words().who}</span></Show>
       </button>
       <div class="row">
-        <Show when={item.kind === 'unassigned'}>
-          <button type="button" class="button" onClick={open}>{t('action.assign')}</button>
-        </Show>
+        <button type="button" class="button" onClick={() => act(true)}>{t(FIRST[item.kind])}</button>
+        <span class="grow" />
         <button type="button" class="button plain" onClick={() => putAway(SNOOZE_MIN)}>{t('attention.snooze', { n: SNOOZE_MIN })}</button>
         <button type="button" class="button plain" onClick={() => putAway(null)}>{t('attention.resolve')}</button>
       </div>

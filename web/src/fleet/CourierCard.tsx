@@ -19,20 +19,21 @@ export function CourierCard(props: { id: string }): JSX.Element {
   const fleet = useFleet();
   const path = `/v1/couriers/${id(props.id)}`;
   const courier = load(() => path, (url, signal) => get<Courier>(url, undefined, signal));
-  const trail = load(() => path, (url, signal) => get<GeoJSON.Feature>(`${url}/trail`, { minutes: TRAIL_MIN }, signal), { everyMs: TRAIL_EVERY_MS });
+  const trail = load(() => path, (url, signal) => get<Trail>(`${url}/trail`, { minutes: TRAIL_MIN }, signal), { everyMs: TRAIL_EVERY_MS });
   const deliveries = load(fleet.deliveriesVersion, async (_, signal) => (await get<Page<Delivery>>('/v1/deliveries', { courier: props.id, status: OPEN, limit: 50 }, signal)).items);
   const [following, setFollowing] = createSignal(false);
   const [connecting, setConnecting] = createSignal(false);
-  createEffect(() => fleet.map()?.showTrail(trail.value()));
-  createEffect(() => fleet.map()?.follow(following() ? props.id : undefined));
-  onCleanup(() => {
-    fleet.map()?.follow(undefined);
-    fleet.map()?.showTrail(undefined);
-  });
   const live = createMemo(() => {
     fleet.now();
     const known = fleet.store.get(props.id);
     return known && { ...known };
+  });
+  // Between two answers the trail grows by what the map knows, so that it ends at the courier.
+  createEffect(() => fleet.map()?.showTrail(longer(trail.value(), live())));
+  createEffect(() => fleet.map()?.follow(following() ? props.id : undefined));
+  onCleanup(() => {
+    fleet.map()?.follow(undefined);
+    fleet.map()?.showTrail(undefined);
   });
   const problems = () => (fleet.attention.value() ?? []).filter((one) => one.courier_id === props.id);
   return (
@@ -94,4 +95,12 @@ export function CourierCard(props: { id: string }): JSX.Element {
       <Show when={connecting()}><ConnectPhone courierId={props.id} close={() => setConnecting(false)} /></Show>
     </CardFrame>
   );
+}
+
+/** A courier of whom one place is known has no line yet. */
+type Trail = GeoJSON.Feature<GeoJSON.Geometry | null>;
+
+function longer(trail: Trail | undefined, end: { lat: number; lon: number } | undefined): Trail | undefined {
+  if (trail?.geometry?.type !== 'LineString' || !end) return trail;
+  return { ...trail, geometry: { type: 'LineString', coordinates: [...trail.geometry.coordinates, [end.lon, end.lat]] } };
 }

@@ -6,6 +6,7 @@
 import type { CustomLayerInterface, CustomRenderMethodInput, Map as MapLibreMap } from 'maplibre-gl';
 import type { Colors } from '../map/colors';
 import { rgb } from '../map/colors';
+import { spend } from '../live/shown';
 import { FLOATS, mercatorX, mercatorY, type FleetStore } from '../live/fleetStore';
 
 const VERTEX = `#version 300 es
@@ -30,8 +31,9 @@ void main() {
   vec4 place = matrix * vec4(mix(way.xy, way.zw, share), 0.0, 1.0);
   bool selected = (look & 8) != 0;
   bool ringed = (look & 16) != 0;
-  float reach = (selected ? 24.0 : ringed ? 20.0 : 14.0) * scale;
-  at = corner * (selected ? 24.0 : ringed ? 20.0 : 14.0);
+  float size = selected ? 28.0 : ringed ? 20.0 : 15.0;
+  float reach = size * scale;
+  at = corner * size;
   place.xy += corner * vec2(1.0, -1.0) * reach * 2.0 / viewport * place.w;
   gl_Position = (look & 32) != 0 ? vec4(2.0, 2.0, 2.0, 1.0) : place;
 }`;
@@ -48,8 +50,8 @@ out vec4 color;
 float arrow(vec2 p) {
   // A kite with a notch: two half planes for the sides, one corner cut out below.
   p.x = abs(p.x);
-  float side = dot(p - vec2(0.0, -10.0), normalize(vec2(20.0, -7.6)));
-  float notch = dot(p - vec2(0.0, 4.5), normalize(vec2(-0.52, 1.0)));
+  float side = dot(p - vec2(0.0, -11.0), normalize(vec2(20.0, -7.6)));
+  float notch = dot(p - vec2(0.0, 5.0), normalize(vec2(-0.52, 1.0)));
   return max(side, notch);
 }
 
@@ -69,11 +71,11 @@ void main() {
   vec2 p = at / size;
   float c = cos(turn), s = sin(turn);
   vec2 turned = vec2(c * p.x + s * p.y, -s * p.x + c * p.y);
-  float shape = (status == 1 || status == 2) ? arrow(turned) : length(p) - (status == 5 ? 6.0 : 8.0);
+  float shape = (status == 1 || status == 2) ? arrow(turned) : length(p) - (status == 5 ? 7.0 : 9.0);
   vec3 paint = (status == 1 || status == 2) ? moving : status == 3 ? waiting : quiet;
   if (status == 0) paint = moving;
   vec4 sum = vec4(0.0);
-  float ring = length(p) - (selected ? 14.5 : 16.0);
+  float ring = length(p) - (selected ? 17.0 : 16.0);
   if (ringed || selected) {
     vec3 band = ringed ? problem : paint;
     over(sum, halo, inside((abs(ring) - 2.6) * size));
@@ -83,9 +85,9 @@ void main() {
   over(sum, ringed ? problem : paint, inside(shape * size));
   // To the pick-up: an arrow with a hollow heart. Quiet and offline: hollow discs. Idle: a dot in a ring.
   if (status == 1) over(sum, halo, inside((arrow(turned * 1.0) + 3.2) * size));
-  if (status == 4) over(sum, halo, inside((length(p) - 5.2) * size));
-  if (status == 5) over(sum, halo, inside((length(p) - 4.0) * size));
-  if (status == 0) { over(sum, halo, inside((length(p) - 5.8) * size)); over(sum, paint, inside((length(p) - 3.2) * size)); }
+  if (status == 4) over(sum, halo, inside((length(p) - 6.0) * size));
+  if (status == 5) over(sum, halo, inside((length(p) - 5.0) * size));
+  if (status == 0) { over(sum, halo, inside((length(p) - 6.8) * size)); over(sum, paint, inside((length(p) - 3.6) * size)); }
   color = vec4(sum.rgb * sum.a, sum.a) * alpha * (status == 5 ? 0.75 : 1.0);
 }`;
 
@@ -157,6 +159,7 @@ export class CourierLayer implements CustomLayerInterface {
   }
 
   private upload(gl: WebGL2RenderingContext): void {
+    const began = performance.now();
     const { floats, count } = this.store;
     gl.bindBuffer(gl.ARRAY_BUFFER, this.instances!);
     if (floats.byteLength > this.capacity) {
@@ -165,6 +168,7 @@ export class CourierLayer implements CustomLayerInterface {
     }
     gl.bufferSubData(gl.ARRAY_BUFFER, 0, floats, 0, count * FLOATS);
     this.store.changed = false;
+    spend(began);
   }
 
   /** Single precision holds centimetres only near the origin. */

@@ -49,16 +49,16 @@ export function CourierList(): JSX.Element {
   });
   createEffect(on(couriers.value, (rows) => {
     const { q, status: state, tag: label } = wanted();
-    if (!rows || !(q || state || label)) fleet.store.filter(undefined);
-    else {
-      const ids = new Set(rows.map((row) => row.id));
-      fleet.store.filter((known) => ids.has(known.courierId));
-    }
+    const filtered = rows && (q || state || label) ? rows : undefined;
+    const ids = filtered && new Set(filtered.map((row) => row.id));
+    fleet.store.filter(ids && ((known) => ids.has(known.courierId)));
+    fleet.map()?.showFound(filtered);
     fleet.map()?.positionsChanged();
   }));
   onCleanup(() => {
     clearTimeout(typing);
     fleet.store.filter(undefined);
+    fleet.map()?.showFound(undefined);
     fleet.map()?.positionsChanged();
   });
   return (
@@ -143,7 +143,7 @@ function Row(props: { row: CourierRow }): JSX.Element {
     if (place) fleet.map()?.goTo(place);
   };
   return (
-    <button type="button" class="item" aria-current={chosen()} onClick={open}>
+    <button type="button" class="item" data-status={live().status} aria-current={chosen()} onClick={open}>
       <span class={`look ${live().status}`} aria-hidden="true" />
       <span class="grow">
         <span class="title truncate">{props.row.name || props.row.id}</span>

@@ -8,12 +8,12 @@ import { load } from '../ui/load';
 import { attempt, toast } from '../ui/toast';
 import { View } from '../ui/View';
 import { CardFrame } from './CardFrame';
-import { candidates } from './candidates';
 import { useFleet } from './context';
 import { deliveryTone } from './DeliveryList';
 import type { Candidate, Delivery, Link } from './types';
 
 const AGAIN_MS = 5_000;
+const MOST_CANDIDATES = 20;
 
 /** The steps a dispatcher may take from a status. */
 const NEXT: Record<Status, Status[]> = {
@@ -26,11 +26,11 @@ const NEXT: Record<Status, Status[]> = {
   cancelled: [],
 };
 
-export function DeliveryCard(props: { id: string }): JSX.Element {
+export function DeliveryCard(props: { id: string; assigning: boolean }): JSX.Element {
   const fleet = useFleet();
   const path = `/v1/deliveries/${id(props.id)}`;
   const delivery = load(() => path, (url, signal) => get<Delivery>(url, undefined, signal), { everyMs: AGAIN_MS });
-  const [assigning, setAssigning] = createSignal(false);
+  const [assigning, setAssigning] = createSignal(props.assigning);
   let fitted = false;
   createEffect(() => {
     const known = delivery.value();
@@ -41,7 +41,7 @@ export function DeliveryCard(props: { id: string }): JSX.Element {
     fitted = true;
     const courier = fleet.store.get(known.courier_id ?? '');
     map.fit([known.pickup, known.dropoff, ...(courier ? [courier] : [])]);
-    setAssigning(known.status === 'created');
+    if (known.status === 'created') setAssigning(true);
   });
   onCleanup(() => fleet.map()?.showPlaces(undefined, undefined));
   const changed = (): void => {
@@ -74,7 +74,7 @@ export function DeliveryCard(props: { id: string }): JSX.Element {
                 {(courier) => (
                   <>
                     <dt>{t('deliveries.courier')}</dt>
-                    <dd><button type="button" class="link" onClick={() => fleet.select({ kind: 'courier', id: courier() })}>{fleet.store.get(courier())?.name ?? courier()}</button></dd>
+                    <dd><button type="button" class="link" onClick={() => fleet.select({ kind: 'courier', id: courier() })}>{fleet.nameOf(courier())}</button></dd>
                   </>
                 )}
               </Show>
@@ -119,7 +119,7 @@ function seen(delivery: Delivery | undefined): Record<string, string> {
 
 /** Free couriers, nearest by road time first. */
 function Assign(props: { path: string; delivery: Delivery; done: () => void }): JSX.Element {
-  const ranked = load(() => props.path, (path, signal) => candidates(path, props.delivery, signal));
+  const ranked = load(() => props.path, async (path, signal) => (await get<Page<Candidate>>(`${path}/candidates`, { limit: MOST_CANDIDATES }, signal)).items);
   const assign = (candidate: Candidate): void => {
     void attempt(() => post(`${props.path}/assign`, { courier_id: candidate.courier_id }, seen(props.delivery)), t('deliveries.assigned_to', { name: candidate.name || candidate.courier_id })).then((ok) => ok && props.done());
   };
@@ -137,7 +137,7 @@ function Assign(props: { path: string; delivery: Delivery; done: () => void }): 
                       <span class="title truncate">{one.name || one.courier_id}</span>
                       <span class="muted small truncate">{one.open_deliveries ? tn('couriers.open', one.open_deliveries) : t('couriers.free')}</span>
                     </span>
-                    <span class="end"><Show when={one.travel_s}>{(seconds) => <strong>{span(seconds() * 1000)}</strong>}</Show><span class="muted small">{distance(one.distance_m)}</span></span>
+                    <span class="end"><Show when={one.travel_s !== null}><strong>{span(one.travel_s! * 1000)}</strong></Show><span class="muted small">{distance(one.distance_m)}</span></span>
                   </button>
                 </li>
               )}
@@ -151,7 +151,7 @@ function Assign(props: { path: string; delivery: Delivery; done: () => void }): 
 
 /** Links for the customer: the full link is shown once, when it is made. */
 function Share(props: { path: string; over: boolean }): JSX.Element {
-  const links = load(() => props.path, async (path, signal) => (await get<Page<Link>>(`${path}/links`, undefined, signal)).items);
+  const links = load(() => props.path, async (path, signal) => (await get<Page<Link>>(`${path}/links`, undefined, signal)).items, { everyMs: AGAIN_MS });
   const [fresh, setFresh] = createSignal<string>();
   const share = async (): Promise<void> => {
     await attempt(async () => {

@@ -92,7 +92,7 @@ function Row(props: { delivery: Delivery }): JSX.Element {
     return selection?.kind === 'delivery' && selection.id === props.delivery.id;
   };
   const sub = (): string =>
-    [props.delivery.reference || props.delivery.id, fleet.store.get(props.delivery.courier_id ?? '')?.name ?? props.delivery.courier_id].filter(Boolean).join(' · ');
+    [props.delivery.reference || props.delivery.id, props.delivery.courier_id && fleet.nameOf(props.delivery.courier_id)].filter(Boolean).join(' · ');
   return (
     <button type="button" class="item" aria-current={chosen()} onClick={() => fleet.select({ kind: 'delivery', id: props.delivery.id })}>
       <span class="grow">

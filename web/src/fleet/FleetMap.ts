@@ -1,7 +1,7 @@
 /** The fleet on the map: couriers or cells, the selected one's trail, places being chosen, fences. */
 import { Marker, type GeoJSONSource, type MapMouseEvent } from 'maplibre-gl';
 import { number, t } from '../i18n';
-import { STATUSES } from '../live/fleetFrame';
+import { STATUSES, type FleetStatus } from '../live/fleetFrame';
 import { mercatorX, mercatorY, type FleetStore } from '../live/fleetStore';
 import { show } from '../live/shown';
 import type { Place } from '../live/track';
@@ -33,7 +33,9 @@ const EMPTY: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: 
 const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 export class FleetMap {
-  private readonly data = { cells: EMPTY, counts: EMPTY, trail: EMPTY, fences: EMPTY };
+  private readonly data = { cells: EMPTY, counts: EMPTY, found: EMPTY, trail: EMPTY, fences: EMPTY };
+  /** Couriers that a filter has found: drawn instead of the cells. */
+  private filtered = false;
   private pickup: Marker | undefined;
   private dropoff: Marker | undefined;
   private pick: ((place: { lat: number; lon: number }) => void) | undefined;
@@ -65,7 +67,7 @@ export class FleetMap {
   private install(): void {
     const { map } = this.view;
     this.view.overlay((_, c) => {
-      for (const id of ['cells', 'counts', 'trail', 'fences'] as const) {
+      for (const id of ['cells', 'counts', 'found', 'trail', 'fences'] as const) {
         map.addSource(id, { type: 'geojson', data: this.data[id] });
       }
       map.addLayer({ id: 'fence', type: 'fill', source: 'fences', paint: { 'fill-color': c.waiting, 'fill-opacity': 0.1 } }, FIRST_LABEL);
@@ -79,6 +81,11 @@ export class FleetMap {
         layout: { 'text-field': ['get', 'total'], 'text-font': BOLD, 'text-size': 13, 'text-allow-overlap': true },
         paint: { 'text-color': c.ink, 'text-halo-color': c.surface, 'text-halo-width': 1.6 },
       });
+      map.addLayer({
+        id: 'found', type: 'circle', source: 'found', maxzoom: COURIERS_FROM_ZOOM,
+        paint: { 'circle-radius': 6, 'circle-color': ['match', ['get', 'tone'], 'moving', c.accent, 'waiting', c.waiting, c.surface], 'circle-stroke-width': ['match', ['get', 'tone'], 'quiet', 3, 2], 'circle-stroke-color': ['match', ['get', 'tone'], 'quiet', c.quiet, c.halo] },
+      });
+      this.showCells();
       map.addLayer({
         id: 'fence-name', type: 'symbol', source: 'fences', minzoom: 12,
         layout: { 'text-field': ['get', 'name'], 'text-font': REGULAR, 'text-size': 12 },
@@ -126,9 +133,11 @@ export class FleetMap {
   setCells(cells: ReadonlyMap<string, Cell>): void {
     const polygons: GeoJSON.Feature[] = [];
     const counts: GeoJSON.Feature[] = [];
+    let everybody = 0;
     for (const [id, cell] of cells) {
       const total = cell.counts.reduce((sum, count) => sum + count, 0);
       if (total === 0) continue;
+      everybody += total;
       const silent = cell.counts[STATUSES.indexOf('stale')]! + cell.counts[STATUSES.indexOf('offline')]!;
       const ring = closed(cell.polygon);
       const middle = middleOf(cell.polygon);
@@ -145,13 +154,30 @@ export class FleetMap {
     }
     this.put('cells', { type: 'FeatureCollection', features: polygons });
     this.put('counts', { type: 'FeatureCollection', features: counts });
-    show({ cells: polygons.length });
+    show({ cells: polygons.length, inCells: everybody });
   }
 
-  showTrail(line: GeoJSON.Feature | GeoJSON.Geometry | undefined): void {
-    const feature: GeoJSON.Feature | undefined =
-      line === undefined ? undefined : line.type === 'Feature' ? line : { type: 'Feature', properties: {}, geometry: line as GeoJSON.Geometry };
-    this.put('trail', feature ? { type: 'FeatureCollection', features: [feature] } : EMPTY);
+  /** Draws what a filter has found, one by one at every zoom; `undefined` is no filter. */
+  showFound(couriers: { id: string; status: FleetStatus; position: { lat: number; lon: number } | null }[] | undefined): void {
+    this.filtered = couriers !== undefined;
+    this.put('found', {
+      type: 'FeatureCollection',
+      features: (couriers ?? []).flatMap(({ id, status, position }): GeoJSON.Feature[] =>
+        position ? [{ type: 'Feature', properties: { id, tone: toneOf(status) }, geometry: { type: 'Point', coordinates: [position.lon, position.lat] } }] : [],
+      ),
+    });
+    this.showCells();
+    show({ found: this.data.found.features.length });
+  }
+
+  private showCells(): void {
+    for (const layer of ['cell', 'cell-line', 'count']) {
+      if (this.map.getLayer(layer)) this.map.setLayoutProperty(layer, 'visibility', this.filtered ? 'none' : 'visible');
+    }
+  }
+
+  showTrail(line: GeoJSON.Feature<GeoJSON.Geometry | null> | undefined): void {
+    this.put('trail', line?.geometry ? { type: 'FeatureCollection', features: [line as GeoJSON.Feature] } : EMPTY);
   }
 
   showFences(fences: Geofence[]): void {
@@ -180,6 +206,12 @@ export class FleetMap {
   choosePlace(chosen: ((place: { lat: number; lon: number }) => void) | undefined): void {
     this.pick = chosen;
     this.map.getCanvas().style.cursor = chosen ? 'crosshair' : '';
+  }
+
+  /** The middle of what is seen: how a place is chosen without a pointer. */
+  get middle(): { lat: number; lon: number } {
+    const { lng, lat } = this.map.getCenter();
+    return { lat: round(lat), lon: round(lng) };
   }
 
   follow(courierId: string | undefined): void {
@@ -222,7 +254,9 @@ export class FleetMap {
       return;
     }
     const feature = this.featureAt(event);
-    if (feature?.source === 'cells' && feature.geometry.type === 'Polygon') {
+    if (feature?.source === 'found') {
+      this.events.courier(String(feature.properties.id));
+    } else if (feature?.source === 'cells' && feature.geometry.type === 'Polygon') {
       this.fit(feature.geometry.coordinates[0]!.map(([lon, lat]) => ({ lon: lon!, lat: lat! })));
     } else if (feature) {
       this.events.geofence(String(feature.properties.id));
@@ -238,7 +272,7 @@ export class FleetMap {
   }
 
   private featureAt(event: MapMouseEvent) {
-    const layers = ['cell', 'fence-name', 'fence'].filter((layer) => this.map.getLayer(layer));
+    const layers = ['found', 'cell', 'fence-name', 'fence'].filter((layer) => this.map.getLayer(layer));
     return this.map.queryRenderedFeatures(event.point, { layers })[0];
   }
 }
@@ -247,6 +281,11 @@ export class FleetMap {
 function rememberedView(): { bounds: undefined; center: [number, number]; zoom: number } | undefined {
   const kept = sessionStorage.getItem(VIEW_KEY);
   return kept ? { bounds: undefined, ...(JSON.parse(kept) as { center: [number, number]; zoom: number }) } : undefined;
+}
+
+function toneOf(status: FleetStatus): string {
+  if (status === 'stale' || status === 'offline') return 'quiet';
+  return status === 'stopped' ? 'waiting' : 'moving';
 }
 
 function closed(ring: [number, number][]): [number, number][] {

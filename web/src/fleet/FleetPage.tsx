@@ -1,11 +1,13 @@
 /** The dispatcher's page: what needs attention first, then couriers, deliveries and fences, on the map. */
-import { For, Match, Show, Switch, createEffect, createSignal, on, onCleanup, onMount, type JSX } from 'solid-js';
-import { number, span, t, type Key } from '../i18n';
+import { For, Match, Show, Switch, createEffect, createSignal, on, onCleanup, onMount, type Accessor, type JSX, type Setter } from 'solid-js';
+import { number, span, t, tn, type Key } from '../i18n';
 import { FleetStore } from '../live/fleetStore';
-import { show } from '../live/shown';
-import { get, type Page, type Session } from '../net/api';
+import { get, id, type Page, type Session } from '../net/api';
 import { FleetChannel, type FleetState } from '../net/fleetChannel';
 import { load } from '../ui/load';
+import { Grip } from '../ui/Grip';
+import { Tabs } from '../ui/Tabs';
+import { toast } from '../ui/toast';
 import { useNow } from '../ui/View';
 import { AttentionList } from './AttentionList';
 import { CourierCard } from './CourierCard';
@@ -16,8 +18,10 @@ import { GeofenceCard, GeofenceForm, GeofenceList } from './Geofences';
 import { NewDelivery } from './NewDelivery';
 import { FleetProvider, type Fleet } from './context';
 import type { FleetMap } from './FleetMap';
+import { fresh, matterWords, selectionOf } from './matters';
+import { createNames } from './names';
 import { unsettled } from './settled';
-import type { Attention, Geofence, Selection } from './types';
+import type { Attention, Geofence, Position, Selection } from './types';
 
 type Tab = 'attention' | 'couriers' | 'deliveries' | 'fences';
 const TABS: Tab[] = ['attention', 'couriers', 'deliveries', 'fences'];
@@ -31,21 +35,27 @@ export function FleetPage(props: { session: Session }): JSX.Element {
   const [tab, setTab] = createSignal<Tab>('attention');
   const [note, setNote] = createSignal<string>();
   const [version, setVersion] = createSignal(0);
+  const [open, setOpen] = createSignal(true);
+  const chooseTab = (chosen: Tab): void => {
+    setOpen(true);
+    setTab(chosen);
+  };
   const now = useNow();
   const attention = load(() => true, async (_, signal) => unsettled(localStorage, (await get<Page<Attention>>('/v1/fleet/attention', undefined, signal)).items, Date.now()), { everyMs: ATTENTION_EVERY_MS });
   const geofences = load(() => true, async (_, signal) => (await get<Page<Geofence>>('/v1/geofences', { limit: 500 }, signal)).items);
+  const nameOf = createNames((courier) => store.get(courier)?.name);
+  const goToCourier = async (courier: string): Promise<void> => {
+    const place = store.get(courier) ?? (await get<Position>(`/v1/couriers/${id(courier)}/position`).catch(() => undefined));
+    if (place) map()?.goTo(place);
+  };
   const fleet: Fleet = {
-    session: props.session, store, map, selection, select, attention, geofences,
+    session: props.session, store, map, selection, select, nameOf, goToCourier, attention, geofences,
     deliveriesVersion: version, deliveriesChanged: () => setVersion((v) => v + 1), now,
   };
   let container!: HTMLDivElement;
   const channel = new FleetChannel(store, {
     state: setState,
-    moved: () => {
-      const began = performance.now();
-      map()?.positionsChanged();
-      show({ tickMs: performance.now() - began });
-    },
+    moved: () => map()?.positionsChanged(),
     cells: (cells) => map()?.setCells(cells),
   });
   onMount(async () => {
@@ -81,6 +91,7 @@ export function FleetPage(props: { session: Session }): JSX.Element {
     map()?.positionsChanged();
   });
   createEffect(() => map()?.showFences(geofences.value() ?? []));
+  alertAbout(attention.value, select);
   createEffect(on(selection, (chosen) => {
     store.select(chosen?.kind === 'courier' ? chosen.id : undefined);
     map()?.positionsChanged();
@@ -93,16 +104,26 @@ export function FleetPage(props: { session: Session }): JSX.Element {
 
   return (
     <FleetProvider value={fleet}>
-      <div class="fleet" data-state={state().kind} classList={{ 'with-card': selection() !== undefined }}>
+      <div class="fleet" data-state={state().kind} classList={{ 'with-card': selection() !== undefined, small: !open() }}>
         <section class="panel side" aria-label={t('nav.fleet')}>
           <h1 class="visually-hidden">{t('nav.fleet')}</h1>
-          <Tabs tab={tab()} choose={setTab} attention={attention.value()?.length ?? 0} />
-          <Switch>
-            <Match when={tab() === 'attention'}><AttentionList /></Match>
-            <Match when={tab() === 'couriers'}><CourierList /></Match>
-            <Match when={tab() === 'deliveries'}><DeliveryList /></Match>
-            <Match when={tab() === 'fences'}><GeofenceList /></Match>
-          </Switch>
+          <Grip open={open()} toggle={() => setOpen(!open())} />
+          <Tabs tabs={TABS} chosen={tab()} choose={chooseTab} label={t('nav.fleet')} panel="fleet-panel">
+            {(one) => (
+              <>
+                {t(`fleet.tab_${one}` as Key)}
+                <Show when={one === 'attention' && attention.value()?.length}>{(n) => <span class="badge problem">{number(n())}</span>}</Show>
+              </>
+            )}
+          </Tabs>
+          <div class="tab-panel" id="fleet-panel" role="tabpanel" aria-label={t(`fleet.tab_${tab()}` as Key)}>
+            <Switch>
+              <Match when={tab() === 'attention'}><AttentionList /></Match>
+              <Match when={tab() === 'couriers'}><CourierList /></Match>
+              <Match when={tab() === 'deliveries'}><DeliveryList /></Match>
+              <Match when={tab() === 'fences'}><GeofenceList /></Match>
+            </Switch>
+          </div>
         </section>
         <div class="map-area">
           <div class="map" ref={container} />
@@ -124,7 +145,7 @@ function Card(props: { chosen: Selection }): JSX.Element {
     case 'courier':
       return <CourierCard id={chosen.id} />;
     case 'delivery':
-      return <DeliveryCard id={chosen.id} />;
+      return <DeliveryCard id={chosen.id} assigning={chosen.assigning ?? false} />;
     case 'new-delivery':
       return <NewDelivery />;
     case 'geofence':
@@ -134,21 +155,15 @@ function Card(props: { chosen: Selection }): JSX.Element {
   }
 }
 
-function Tabs(props: { tab: Tab; choose: (tab: Tab) => void; attention: number }): JSX.Element {
-  return (
-    <div class="tabs" role="tablist">
-      <For each={TABS}>
-        {(tab) => (
-          <button type="button" role="tab" class="tab" aria-selected={props.tab === tab} onClick={() => props.choose(tab)}>
-            {t(`fleet.tab_${tab}` as Key)}
-            <Show when={tab === 'attention' && props.attention > 0}>
-              <span class="badge problem">{number(props.attention)}</span>
-            </Show>
-          </button>
-        )}
-      </For>
-    </div>
-  );
+/** Says aloud what is new on the attention list, and keeps its length in the title of the window. */
+function alertAbout(matters: Accessor<Attention[] | undefined>, select: Setter<Selection | undefined>): void {
+  createEffect(on(matters, (after, before) => {
+    document.title = `${after?.length ? `(${number(after.length)}) ` : ''}${t('nav.fleet')} · Waylog`;
+    const [first, ...others] = before && after ? fresh(before, after) : [];
+    if (!first) return;
+    if (others.length > 0) toast(tn('attention.new', others.length + 1));
+    else toast(matterWords(first, Date.now()).sentence, { label: t('attention.open'), run: () => select(selectionOf(first)) });
+  }));
 }
 
 function ConnectionNote(props: { state: FleetState; now: number }): JSX.Element {

@@ -1,17 +1,20 @@
 /** Fences: listed, drawn, named, removed. */
 import { For, Show, createEffect, createSignal, onCleanup, type JSX } from 'solid-js';
 import { distance, t, type Key } from '../i18n';
-import { create, id, remove } from '../net/api';
+import { chance, create, id, remove } from '../net/api';
 import { Icon } from '../ui/icons';
 import { attempt } from '../ui/toast';
 import { View } from '../ui/View';
 import { CardFrame } from './CardFrame';
 import { useFleet } from './context';
-import type { Shape } from './drawFence';
+import type { Drawing, Shape } from './drawFence';
 import type { Geofence } from './types';
 
 const EVENTS = ['enter', 'exit', 'dwell'] as const;
 const DWELL_MIN = 10;
+/** A circle that was not drawn by hand begins with this. */
+const FIRST_RADIUS_M = 250;
+const MOST_RADIUS_M = 50_000;
 
 function sizeOf(geofence: Shape): string {
   return geofence.circle ? t('fences.circle', { radius: distance(geofence.circle.radius_m) }) : t('fences.polygon', { n: (geofence.polygon?.coordinates[0]?.length ?? 1) - 1 });
@@ -78,25 +81,31 @@ export function GeofenceForm(props: { shape: 'circle' | 'polygon' }): JSX.Elemen
   const fleet = useFleet();
   const [drawn, setDrawn] = createSignal<Shape>();
   const [dwell, setDwell] = createSignal(false);
-  let end: (() => void) | undefined;
+  const [drawing, setDrawing] = createSignal<Drawing>();
+  let begun = false;
   let left = false;
   createEffect(() => {
     const map = fleet.map();
-    if (!map || end) return;
+    if (!map || begun) return;
+    begun = true;
     void import('./drawFence').then(({ drawFence }) => {
-      if (!left) end = drawFence(map, props.shape, setDrawn);
+      if (!left) setDrawing(drawFence(map, props.shape, setDrawn));
     });
   });
   onCleanup(() => {
     left = true;
-    end?.();
+    drawing()?.end();
   });
+  const place = (circle: NonNullable<Geofence['circle']>): void => {
+    drawing()?.circle(circle);
+    setDrawn({ circle });
+  };
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const events = EVENTS.filter((one) => form.get(one));
     const body = {
-      id: `g-${crypto.randomUUID().slice(0, 8)}`,
+      id: `g-${chance(8)}`,
       name: String(form.get('name')).trim(),
       ...drawn(),
       events,
@@ -108,11 +117,24 @@ export function GeofenceForm(props: { shape: 'circle' | 'polygon' }): JSX.Elemen
   };
   return (
     <CardFrame title={t('fences.new')}>
-      <p class="waiting-text" role="status">{drawn() ? sizeOf(drawn()!) : t(props.shape === 'circle' ? 'fences.how_circle' : 'fences.how_polygon')}</p>
+      <p class="waiting-text" role="status">
+        {drawn() ? sizeOf(drawn()!) : t(props.shape === 'circle' ? 'fences.how_circle' : 'fences.how_polygon')}{' '}
+        <Show when={props.shape === 'circle' && !drawn()}>
+          <button type="button" class="link" disabled={!drawing()} onClick={() => place({ ...fleet.map()!.middle, radius_m: FIRST_RADIUS_M })}>{t('map.take_middle')}</button>
+        </Show>
+      </p>
       <form class="stack" onSubmit={submit}>
+        <Show when={drawn()?.circle}>
+          {(circle) => (
+            <label class="field">
+              <span>{t('fences.radius')}</span>
+              <input class="input" type="number" min="10" max={MOST_RADIUS_M} required value={circle().radius_m} onChange={(event) => event.currentTarget.reportValidity() && place({ ...circle(), radius_m: event.currentTarget.valueAsNumber })} />
+            </label>
+          )}
+        </Show>
         <label class="field"><span>{t('fences.name')}</span><input class="input" name="name" required maxlength="200" autocomplete="off" /></label>
         <fieldset class="end-field">
-          <legend class="legend">{t('fences.tells')}</legend>
+          <legend class="legend-text">{t('fences.tells')}</legend>
           <For each={EVENTS}>
             {(one) => (
               <label class="row"><input type="checkbox" name={one} checked={one !== 'dwell'} onChange={(event) => one === 'dwell' && setDwell(event.currentTarget.checked)} />{t(`fences.${one}`)}</label>

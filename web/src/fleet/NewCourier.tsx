@@ -1,7 +1,7 @@
 /** A new courier, and the codes that connect a phone. */
 import { Show, createSignal, type JSX } from 'solid-js';
 import { t, type Key } from '../i18n';
-import { create, id } from '../net/api';
+import { chance, create, id } from '../net/api';
 import { Dialog } from '../ui/Dialog';
 import { Icon } from '../ui/icons';
 import { load } from '../ui/load';
@@ -14,7 +14,7 @@ export function NewCourier(props: { close: () => void; created: () => void }): J
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const text = (name: string): string | undefined => String(form.get(name) ?? '').trim() || undefined;
-    const courierId = text('id') ?? `c-${crypto.randomUUID().slice(0, 8)}`;
+    const courierId = text('id') ?? `c-${chance(8)}`;
     const ok = await attempt(
       () => create('/v1/couriers', { id: courierId, name: text('name'), phone: text('phone'), vehicle: text('vehicle') }),
       t('couriers.created'),
@@ -37,6 +37,7 @@ export function NewCourier(props: { close: () => void; created: () => void }): J
             </select>
           </label>
           <button type="submit" class="button primary big">{t('couriers.create')}</button>
+          <a class="button plain" href="/couriers">{t('bulk.open')}</a>
         </form>
       </Dialog>
     }>

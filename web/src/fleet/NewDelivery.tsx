@@ -1,7 +1,8 @@
 /** A new delivery: two clicks on the map, two address labels, and what else is known. */
-import { Show, createEffect, createSignal, onCleanup, type JSX } from 'solid-js';
+import { Show, createEffect, createSignal, onCleanup, onMount, type JSX } from 'solid-js';
 import { t } from '../i18n';
-import { create } from '../net/api';
+import { chance, create } from '../net/api';
+import { webConfig } from '../net/config';
 import { attempt } from '../ui/toast';
 import { CardFrame } from './CardFrame';
 import { useFleet } from './context';
@@ -14,16 +15,20 @@ export function NewDelivery(): JSX.Element {
   const [places, setPlaces] = createSignal<Partial<Record<End, { lat: number; lon: number }>>>({});
   const [choosing, setChoosing] = createSignal<End | undefined>('pickup');
   const [busy, setBusy] = createSignal(false);
+  const [typed, setTyped] = createSignal<Partial<Record<End, boolean>>>({});
+  const [geocoder, setGeocoder] = createSignal(false);
+  onMount(async () => setGeocoder((await webConfig()).geocoder));
+  /** A place by a click, or by its address where the server can look it up. */
+  const known = (end: End): boolean => Boolean(places()[end] || (geocoder() && typed()[end]));
+  const complete = (): boolean => known('pickup') && known('dropoff');
+  const choose = (end: End, place: { lat: number; lon: number }): void => {
+    const next = { ...places(), [end]: place };
+    setPlaces(next);
+    setChoosing(end === 'pickup' && !next.dropoff ? 'dropoff' : undefined);
+  };
   createEffect(() => {
     const end = choosing();
-    fleet.map()?.choosePlace(
-      end &&
-        ((place) => {
-          const next = { ...places(), [end]: place };
-          setPlaces(next);
-          setChoosing(end === 'pickup' && !next.dropoff ? 'dropoff' : undefined);
-        }),
-    );
+    fleet.map()?.choosePlace(end && ((place) => choose(end, place)));
   });
   createEffect(() => fleet.map()?.showPlaces(places().pickup, places().dropoff));
   onCleanup(() => {
@@ -34,16 +39,14 @@ export function NewDelivery(): JSX.Element {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const text = (name: string): string | undefined => String(form.get(name) ?? '').trim() || undefined;
-    const { pickup, dropoff } = places();
-    if (!pickup || !dropoff) return;
     const until = text('until');
     const tags = text('tags')?.split(/[\s,]+/).filter(Boolean);
-    const deliveryId = `d-${crypto.randomUUID().slice(0, 8)}`;
+    const deliveryId = `d-${chance(8)}`;
     setBusy(true);
     const body = {
       id: deliveryId,
-      pickup: { ...pickup, label: text('pickup') },
-      dropoff: { ...dropoff, label: text('dropoff') },
+      pickup: { ...places().pickup, label: text('pickup') },
+      dropoff: { ...places().dropoff, label: text('dropoff') },
       reference: text('reference'),
       note: text('note'),
       tags,
@@ -59,14 +62,19 @@ export function NewDelivery(): JSX.Element {
   };
   const End = (props: { end: End }): JSX.Element => (
     <fieldset class="end-field">
-      <legend class="legend">{t(`deliveries.${props.end}`)}</legend>
+      <legend class="legend-text">{t(`deliveries.${props.end}`)}</legend>
       <div class="row">
-        <input class="input grow" name={props.end} maxlength="200" placeholder={t('deliveries.address')} aria-label={`${t(`deliveries.${props.end}`)}: ${t('deliveries.address')}`} />
+        <input class="input grow" name={props.end} maxlength="200" onInput={(event) => setTyped({ ...typed(), [props.end]: event.currentTarget.value.trim() !== '' })} placeholder={t('deliveries.address')} aria-label={`${t(`deliveries.${props.end}`)}: ${t('deliveries.address')}`} />
         <button type="button" class="button" aria-pressed={choosing() === props.end} onClick={() => setChoosing(choosing() === props.end ? undefined : props.end)}>
           {t(places()[props.end] ? 'deliveries.move' : 'deliveries.on_map')}
         </button>
       </div>
-      <Show when={choosing() === props.end}><p class="small waiting-text" role="status">{t(`deliveries.click_${props.end}`)}</p></Show>
+      <Show when={choosing() === props.end}>
+        <p class="small waiting-text" role="status">
+          {t(`deliveries.click_${props.end}`)}{' '}
+          <button type="button" class="link" disabled={!fleet.map()} onClick={() => choose(props.end, fleet.map()!.middle)}>{t('map.take_middle')}</button>
+        </p>
+      </Show>
     </fieldset>
   );
   return (
@@ -79,8 +87,8 @@ export function NewDelivery(): JSX.Element {
         <label class="field"><span>{t('deliveries.reference')}</span><input class="input" name="reference" maxlength="200" autocomplete="off" /></label>
         <label class="field"><span>{t('deliveries.tags')}</span><input class="input" name="tags" autocomplete="off" /></label>
         <label class="field"><span>{t('deliveries.note')}</span><textarea class="input" name="note" maxlength="1000" /></label>
-        <Show when={!places().pickup || !places().dropoff}><p class="muted small">{t('deliveries.needs_places')}</p></Show>
-        <button type="submit" class="button primary big" disabled={busy() || !places().pickup || !places().dropoff}>{t('deliveries.create')}</button>
+        <Show when={!complete()}><p class="muted small">{t(geocoder() ? 'deliveries.needs_places_or_addresses' : 'deliveries.needs_places')}</p></Show>
+        <button type="submit" class="button primary big" disabled={busy() || !complete()}>{t('deliveries.create')}</button>
       </form>
     </CardFrame>
   );

@@ -12,6 +12,10 @@ export interface Fleet {
   map: Accessor<FleetMap | undefined>;
   selection: Accessor<Selection | undefined>;
   select: Setter<Selection | undefined>;
+  /** What a courier is called, on the map or not. */
+  nameOf: (id: string) => string;
+  /** Moves the map to a courier, wherever they are. */
+  goToCourier: (id: string) => Promise<void>;
   attention: Loaded<Attention[]>;
   geofences: Loaded<Geofence[]>;
   /** Counts up when deliveries have changed by a person's action: lists ask again. */

@@ -2,6 +2,7 @@
  * Matters that this dispatcher has put off or settled, kept in this browser. One that is settled comes
  * back when it happens anew, one that is put off when its time is over.
  */
+import { keyOf } from './matters';
 import type { Attention } from './types';
 
 interface Settled {
@@ -17,10 +18,6 @@ export type Shelf = Pick<Storage, 'getItem' | 'setItem'>;
 const KEY = 'waylog-settled';
 /** What was settled longer ago than this is forgotten: its matter is long over. */
 const MOST = 500;
-
-function keyOf(matter: Attention): string {
-  return [matter.kind, matter.courier_id ?? '', matter.delivery_id ?? ''].join('|');
-}
 
 function read(shelf: Shelf): Record<string, Settled> {
   return JSON.parse(shelf.getItem(KEY) ?? '{}') as Record<string, Settled>;

@@ -63,6 +63,9 @@ export interface Attention {
   since: string;
   courier_id?: string | null;
   delivery_id?: string | null;
+  /** What people call the two. */
+  courier_name?: string | null;
+  delivery_label?: string | null;
   text: string;
 }
 
@@ -87,7 +90,7 @@ export interface Link {
 /** What the card on the right is about. */
 export type Selection =
   | { kind: 'courier'; id: string }
-  | { kind: 'delivery'; id: string }
+  | { kind: 'delivery'; id: string; assigning?: boolean }
   | { kind: 'new-delivery' }
   | { kind: 'geofence'; geofence: Geofence }
   | { kind: 'new-geofence'; shape: 'circle' | 'polygon' };

@@ -6,6 +6,9 @@ import type { Dictionary, Key, PluralKey } from './en';
 
 export type { Key, PluralKey } from './en';
 
+/** What a reader may choose, each called by its own name. */
+export const LANGUAGES: Record<string, string> = { en: 'English', de: 'Deutsch' };
+
 const dictionaries: Record<string, () => Promise<{ default: Dictionary }>> = {
   en: () => import('./en'),
   de: () => import('./de'),
@@ -13,6 +16,8 @@ const dictionaries: Record<string, () => Promise<{ default: Dictionary }>> = {
 
 let dictionary: Dictionary | undefined;
 let language = 'en';
+/** The language as the reader's own country writes it: hours and numbers differ. */
+let locale = 'en';
 
 /** The language to show, of those that exist: chosen by the reader, else asked for by the browser. */
 export function chooseLanguage(wanted: readonly string[]): string {
@@ -31,6 +36,7 @@ export async function loadLanguage(): Promise<void> {
   language = chooseLanguage(chosen ? [chosen, ...navigator.languages] : navigator.languages);
   const load = dictionaries[language] ?? dictionaries.en!;
   use((await load()).default, language);
+  locale = navigator.languages.find((tag) => chooseLanguage([tag]) === language && tag.toLowerCase().startsWith(language)) ?? language;
   document.documentElement.lang = language;
 }
 
@@ -38,6 +44,7 @@ export async function loadLanguage(): Promise<void> {
 export function use(words: Dictionary, tag: string): void {
   dictionary = words;
   language = tag;
+  locale = tag;
 }
 
 /** Remembers another language and draws the page again in it. */
@@ -65,22 +72,23 @@ export function tn(key: PluralKey, n: number, values?: Values): string {
 }
 
 export function number(value: number, options?: Intl.NumberFormatOptions): string {
-  return new Intl.NumberFormat(language, options).format(value);
+  return new Intl.NumberFormat(locale, options).format(value);
 }
 
 /** 14:05 */
 export function clock(ms: number): string {
-  return new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' }).format(ms);
+  return new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit' }).format(ms);
 }
 
 /** 14:05:09 */
 export function clockSeconds(ms: number): string {
-  return new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(ms);
+  return new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(ms);
 }
 
-/** 22 Nov, 14:05 */
+/** 14:05 today, 22 Nov, 14:05 on other days. */
 export function dateTime(ms: number): string {
-  return new Intl.DateTimeFormat(language, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }).format(ms);
+  if (new Date(ms).toDateString() === new Date().toDateString()) return clock(ms);
+  return new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }).format(ms);
 }
 
 /** A span in the coarsest unit that says enough: "8 s", "3 min", "2 h 5 min", "4 d". */

@@ -5,12 +5,15 @@
  * Invariant: `floats` holds `FLOATS` numbers a slot for slots 0..count, in Mercator units relative to
  * `origin`; a removed slot is refilled by the last one, so there are no holes.
  */
-import { ahead, FADE_AFTER_MS, FADE_OVER_M, glideMs, metresBetween } from './glide';
+import { FADE_AFTER_MS, FADE_OVER_M, glideMs } from './glide';
 import { eachEntry, readHeader, STATUSES, type Entry, type FleetStatus } from './fleetFrame';
 
 /** from x, from y, to x, to y, start s, duration s, heading °, look. */
 export const FLOATS = 8;
 const LEAD_SHARE = 0.5;
+const MOVING_MPS = 1;
+/** Round the Earth by the equator, metres. */
+const EARTH_ROUND_M = 40_030_228;
 const FADE_MS = 400;
 
 /** Added to the status byte in the shader's `look`. */
@@ -50,6 +53,15 @@ export function mercatorX(lon: number): number {
 
 export function mercatorY(lat: number): number {
   return (1 - Math.log(Math.tan(Math.PI / 4 + (lat * Math.PI) / 360)) / Math.PI) / 2;
+}
+
+function latitude(y: number): number {
+  return (Math.atan(Math.sinh(Math.PI * (1 - 2 * y))) * 180) / Math.PI;
+}
+
+/** Mercator units of a metre at a latitude. */
+function unitsPerMetre(lat: number): number {
+  return 1 / (EARTH_ROUND_M * Math.cos((lat * Math.PI) / 180));
 }
 
 export class FleetStore {
@@ -99,11 +111,12 @@ export class FleetStore {
     const fixMs = nowMs - entry.ageS * 1000;
     if (at === undefined) {
       at = this.add(entry, topic, nowMs, fixMs);
-      this.write(at, entry.lon, entry.lat, entry.lon, entry.lat, nowMs, 0);
+      const x = mercatorX(entry.lon);
+      const y = mercatorY(entry.lat);
+      this.write(at, x, y, x, y, nowMs, 0);
       return;
     }
     const slot = this.slots[at]!;
-    const shown = this.shownAt(at, nowMs);
     const gapMs = nowMs - slot.observedMs;
     slot.topic = topic;
     slot.observedMs = nowMs;
@@ -113,15 +126,21 @@ export class FleetStore {
     slot.speedMps = entry.speedMps;
     slot.status = STATUSES[entry.status] ?? 'stale';
     slot.fixMs = fixMs;
-    if (gapMs > FADE_AFTER_MS || metresBetween(shown, entry) > FADE_OVER_M) {
-      this.write(at, entry.lon, entry.lat, entry.lon, entry.lat, nowMs, 0);
+    // All in Mercator units: this runs for thousands of couriers a tick.
+    const x = mercatorX(entry.lon);
+    const y = mercatorY(entry.lat);
+    const unitsPerM = unitsPerMetre(entry.lat);
+    const share = this.shareAt(at, nowMs);
+    const fromX = this.shownX(at, share);
+    const fromY = this.shownY(at, share);
+    if (gapMs > FADE_AFTER_MS || Math.hypot(x - fromX, y - fromY) > FADE_OVER_M * unitsPerM) {
+      this.write(at, x, y, x, y, nowMs, 0);
       return;
     }
     const duration = glideMs(gapMs);
-    const aim = isMoving(slot.status)
-      ? ahead({ lat: entry.lat, lon: entry.lon, heading_deg: entry.headingDeg, speed_mps: entry.speedMps, fix_time: 0 }, (duration / 1000) * LEAD_SHARE)
-      : entry;
-    this.write(at, shown.lon, shown.lat, aim.lon, aim.lat, nowMs, duration);
+    const lead = isMoving(slot.status) && entry.speedMps >= MOVING_MPS ? entry.speedMps * (duration / 1000) * LEAD_SHARE * unitsPerM : 0;
+    const heading = (entry.headingDeg * Math.PI) / 180;
+    this.write(at, fromX, fromY, x + lead * Math.sin(heading), y - lead * Math.cos(heading), nowMs, duration);
   }
 
   private add(entry: Entry, topic: string, nowMs: number, fixMs: number): number {
@@ -153,13 +172,13 @@ export class FleetStore {
     return at;
   }
 
-  private write(at: number, fromLon: number, fromLat: number, toLon: number, toLat: number, startMs: number, durationMs: number): void {
+  private write(at: number, fromX: number, fromY: number, toX: number, toY: number, startMs: number, durationMs: number): void {
     const f = this.floats;
     const i = at * FLOATS;
-    f[i] = mercatorX(fromLon) - this.origin.x;
-    f[i + 1] = mercatorY(fromLat) - this.origin.y;
-    f[i + 2] = mercatorX(toLon) - this.origin.x;
-    f[i + 3] = mercatorY(toLat) - this.origin.y;
+    f[i] = fromX - this.origin.x;
+    f[i + 1] = fromY - this.origin.y;
+    f[i + 2] = toX - this.origin.x;
+    f[i + 3] = toY - this.origin.y;
     f[i + 4] = startMs / 1000;
     f[i + 5] = durationMs / 1000;
     this.busyUntilMs = Math.max(this.busyUntilMs, startMs + Math.max(durationMs, FADE_MS));
@@ -171,20 +190,26 @@ export class FleetStore {
     this.floats[at * FLOATS + 6] = slot.headingDeg;
     this.floats[at * FLOATS + 7] =
       STATUSES.indexOf(slot.status) +
-      (this.selected.has(slot.courierId) ? SELECTED : 0) +
-      (this.problems.has(slot.courierId) ? PROBLEM : 0) +
+      (this.selected.size > 0 && this.selected.has(slot.courierId) ? SELECTED : 0) +
+      (this.problems.size > 0 && this.problems.has(slot.courierId) ? PROBLEM : 0) +
       (this.visible && !this.visible(slot) ? HIDDEN : 0);
   }
 
-  /** Where a slot is drawn at a time, as the shader computes it. */
-  private shownAt(at: number, nowMs: number): { lon: number; lat: number } {
-    const f = this.floats;
+  /** How much of its glide a slot has behind it, as the shader computes it. */
+  private shareAt(at: number, nowMs: number): number {
+    const start = this.floats[at * FLOATS + 4]!;
+    const duration = this.floats[at * FLOATS + 5]!;
+    return duration > 0 ? Math.min(Math.max((nowMs / 1000 - start) / duration, 0), 1) : 1;
+  }
+
+  private shownX(at: number, share: number): number {
     const i = at * FLOATS;
-    const duration = f[i + 5]!;
-    const share = duration > 0 ? Math.min(Math.max((nowMs / 1000 - f[i + 4]!) / duration, 0), 1) : 1;
-    const x = f[i]! + (f[i + 2]! - f[i]!) * share + this.origin.x;
-    const y = f[i + 1]! + (f[i + 3]! - f[i + 1]!) * share + this.origin.y;
-    return { lon: x * 360 - 180, lat: (Math.atan(Math.sinh(Math.PI * (1 - 2 * y))) * 180) / Math.PI };
+    return this.floats[i]! + (this.floats[i + 2]! - this.floats[i]!) * share + this.origin.x;
+  }
+
+  private shownY(at: number, share: number): number {
+    const i = at * FLOATS + 1;
+    return this.floats[i]! + (this.floats[i + 2]! - this.floats[i]!) * share + this.origin.y;
   }
 
   /** Keeps single-precision numbers exact near the view: call when it has moved far. */
@@ -284,7 +309,9 @@ export class FleetStore {
   /** Where a courier is drawn now. */
   place(courierId: string): { lon: number; lat: number } | undefined {
     const at = this.byCourier.get(courierId);
-    return at === undefined ? undefined : this.shownAt(at, this.now());
+    if (at === undefined) return undefined;
+    const share = this.shareAt(at, this.now());
+    return { lon: this.shownX(at, share) * 360 - 180, lat: latitude(this.shownY(at, share)) };
   }
 
   /** The visible courier drawn nearest to a place, within `reach` Mercator units. */
@@ -294,8 +321,8 @@ export class FleetStore {
     let bestSquare = reach * reach;
     for (let at = 0; at < this.count; at += 1) {
       if (this.floats[at * FLOATS + 7]! >= HIDDEN) continue;
-      const shown = this.shownAt(at, nowMs);
-      const square = (mercatorX(shown.lon) - x) ** 2 + (mercatorY(shown.lat) - y) ** 2;
+      const share = this.shareAt(at, nowMs);
+      const square = (this.shownX(at, share) - x) ** 2 + (this.shownY(at, share) - y) ** 2;
       if (square < bestSquare) {
         bestSquare = square;
         best = this.slots[at];

@@ -116,7 +116,7 @@ export function reduce(track: Track | undefined, message: TrackMessage): Track |
   switch (message.type) {
     case 'fix': {
       const { type: _type, seq: _seq, ...position } = message;
-      return after({ position, why_hidden: null });
+      return after({ position, why_hidden: null, path: longer(known.path, position) });
     }
     case 'hidden':
       return after({ position: null, why_hidden: message.why, path: null, route: null });
@@ -137,6 +137,14 @@ export function reduce(track: Track | undefined, message: TrackMessage): Track |
       );
     }
   }
+}
+
+/** Most corners that a path may have here; the server sends a simpler one with every snapshot. */
+const MOST_CORNERS = 1_000;
+
+/** The path with a new end, where one may be shown. */
+function longer(path: Snapshot['path'], { lon, lat }: Fix): Snapshot['path'] {
+  return path && [...path.slice(1 - MOST_CORNERS), [lon, lat]];
 }
 
 /** Whether a delivery in this status will not change any more. */

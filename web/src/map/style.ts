@@ -233,7 +233,7 @@ export function basemapStyle(c: Colors, url: string): StyleSpecification {
       ...ground(c),
       ...roads(c),
       {
-        id: 'border', type: 'line', source: 'base', 'source-layer': 'boundary', filter: ['<=', ['get', 'admin_level'], 4],
+        id: 'border', type: 'line', source: 'base', 'source-layer': 'boundary', filter: ['all', ['<=', ['get', 'admin_level'], 4], ['!=', ['get', 'maritime'], 1]],
         paint: { 'line-color': c['map-border'], 'line-width': 1, 'line-dasharray': [3, 2] },
       },
       ...labels(c),

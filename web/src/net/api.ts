@@ -44,6 +44,7 @@ export function withQuery(path: string, query: Query = {}): string {
 
 export interface CallOptions {
   query?: Query;
+  /** Sent as JSON; a file as it is, with its own type. */
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
@@ -54,7 +55,8 @@ export interface CallOptions {
 /** Makes one call and answers with its JSON (`undefined` for an empty answer). */
 export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
-  if (options.body !== undefined) headers['content-type'] = 'application/json';
+  const file = options.body instanceof Blob ? options.body : undefined;
+  if (options.body !== undefined) headers['content-type'] = file ? file.type : 'application/json';
   if (options.token) headers.authorization = `Bearer ${options.token}`;
   else if (method !== 'GET' && csrfToken) headers['x-csrf-token'] = csrfToken;
   let response: Response;
@@ -63,7 +65,7 @@ export async function call<T>(method: string, path: string, options: CallOptions
       method,
       headers,
       credentials: options.token ? 'omit' : 'same-origin',
-      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      ...(options.body === undefined ? {} : { body: file ?? JSON.stringify(options.body) }),
       ...(options.signal ? { signal: options.signal } : {}),
     });
   } catch (cause) {
@@ -102,9 +104,15 @@ export const post = <T>(path: string, body: unknown = {}, headers?: Record<strin
 
 export const remove = (path: string): Promise<void> => call<void>('DELETE', path);
 
+/** Hex digits that nobody else has; `crypto.randomUUID` is missing on plain http in a local network. */
+export function chance(digits: number): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(Math.ceil(digits / 2)));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('').slice(0, digits);
+}
+
 /** A POST that creates, safe to repeat: the same key gets the same answer. */
 export const create = <T>(path: string, body: unknown): Promise<T> =>
-  post<T>(path, body, { 'idempotency-key': crypto.randomUUID() });
+  post<T>(path, body, { 'idempotency-key': chance(32) });
 
 /** Where to go to sign in and come back. */
 export function signInUrl(): string {

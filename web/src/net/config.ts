@@ -6,6 +6,10 @@ export interface WebConfig {
   basemap: { url: string; kind: 'pmtiles' | 'style' };
   demo: boolean;
   languages: string[];
+  /** Whether an address finds its place by itself. */
+  geocoder: boolean;
+  /** A position is stale after so many seconds without a fix. */
+  stale_after_s: number;
 }
 
 const BUNDLED: WebConfig = {
@@ -13,6 +17,8 @@ const BUNDLED: WebConfig = {
   basemap: { url: '/basemap/malta.pmtiles', kind: 'pmtiles' },
   demo: false,
   languages: ['en', 'de'],
+  geocoder: false,
+  stale_after_s: 30,
 };
 
 let loading: Promise<WebConfig> | undefined;

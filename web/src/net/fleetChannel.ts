@@ -5,6 +5,7 @@
 import { afterClose, Backoff } from './backoff';
 import { topicId, readHeader, SNAPSHOT } from '../live/fleetFrame';
 import type { CourierName, FleetStore } from '../live/fleetStore';
+import { spend } from '../live/shown';
 import { ApiError, post } from './api';
 
 export type Counts = [idle: number, toPickup: number, delivering: number, stopped: number, stale: number, offline: number];
@@ -194,10 +195,12 @@ export class FleetChannel {
   }
 
   private binary(buffer: ArrayBuffer): void {
-    const { epoch, type } = readHeader(buffer);
+    const began = performance.now();
+    const { epoch, type, count } = readHeader(buffer);
     if (this.epoch !== undefined && epoch !== this.epoch && type !== SNAPSHOT) return;
     this.store.apply(buffer);
     this.listener.moved();
+    spend(began, count);
   }
 
   private takeCells(message: Extract<FleetMessage, { type: 'cells' }>): void {

@@ -7,6 +7,7 @@ import { loadLanguage, t } from '../i18n';
 import { ApiError, adopt, post, type Session } from '../net/api';
 import { applyBrand, webConfig } from '../net/config';
 import { Icon } from '../ui/icons';
+import { LanguageSwitch } from '../ui/LanguageSwitch';
 import { sayError, Skeleton } from '../ui/View';
 
 type Way = 'key' | 'password';
@@ -81,6 +82,7 @@ function SignIn(): JSX.Element {
           </form>
           <Show when={way() === 'key'}><p class="muted small">{t('sign_in.where_key')} <code>waylog keys create --role dispatcher</code></p></Show>
         </Show>
+        <p><LanguageSwitch class="link small" /></p>
       </div>
     </main>
   );

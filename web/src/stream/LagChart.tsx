@@ -29,7 +29,7 @@ export function LagChart(props: { readings: Reading[]; groups: string[] }): JSX.
         cursor: { y: false, drag: { x: false } },
         scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(10, max * 1.1)] } },
         axes: [
-          { ...axis, size: 28, space: 90, values: (u, marks) => marks.map((mark) => (u.scales.x!.max! - u.scales.x!.min! < 900 ? clockSeconds : clock)(mark * 1000)) },
+          { ...axis, size: 28, space: 90, incrs: [5, 15, 30, 60, 120, 300, 600], values: (u, marks) => marks.map((mark) => (u.scales.x!.max! - u.scales.x!.min! < 900 ? clockSeconds : clock)(mark * 1000)) },
           { ...axis, size: 64, values: (_, marks) => marks.map((mark) => number(mark)) },
         ],
         series: [

@@ -20,13 +20,16 @@ export interface PartitionState {
   quarantined?: string | null;
   /** Damage in older records: they cannot be read, new ones are taken. */
   damaged?: string | null;
+  /** What keeps it from being written or read now though nothing is lost, if so. */
+  unavailable?: string | null;
 }
 
 export interface GroupState {
   group: string;
   topic: string;
   members: number;
-  generation: number;
+  /** `null` where the log is Kafka, which keeps it to itself. */
+  generation: number | null;
   partitions: { partition: number; member?: string | null; committed: number | null; lag_records: number; lag_seconds: number }[];
 }
 

@@ -1,11 +1,13 @@
 /** Trips: found, replayed on the map at 1–32×, exported; and where the fleet was, as a heatmap. */
 import { For, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount, type JSX } from 'solid-js';
-import { clockSeconds, dateTime, distance, kmh, number, span, t, tn } from '../i18n';
+import { clockSeconds, dateTime, distance, kmh, span, t, tn } from '../i18n';
 import { get, id, withQuery, type Page } from '../net/api';
 import { Icon } from '../ui/icons';
 import { load } from '../ui/load';
-import { Failed, View } from '../ui/View';
+import { View } from '../ui/View';
 import { VirtualList } from '../ui/VirtualList';
+import { Heatmap } from './Heatmap';
+import { paged } from './paged';
 import { placeAt, replayOf, SPEED_BANDS, type Replay } from './replay';
 import { SpeedChart } from './SpeedChart';
 import type { TripsMap } from './TripsMap';
@@ -28,6 +30,7 @@ export function TripsPage(): JSX.Element {
   const [from, setFrom] = createSignal(dayOf(Date.now() - 6 * DAY_MS));
   const [to, setTo] = createSignal(dayOf(Date.now()));
   const [chosen, setChosen] = createSignal(asked.get('trip') ?? undefined);
+  const [kind, setKind] = createSignal('');
   const [heat, setHeat] = createSignal(false);
   const [map, setMap] = createSignal<TripsMap>();
   const [note, setNote] = createSignal<string>();
@@ -38,9 +41,9 @@ export function TripsPage(): JSX.Element {
     from: new Date(`${from()}T00:00:00`).toISOString(),
     to: new Date(new Date(`${to()}T00:00:00`).getTime() + DAY_MS).toISOString(),
   }), undefined, { equals: (a, b) => a.from === b.from && a.to === b.to });
-  const trips = load(
-    () => ({ ...range(), courier: courier().trim() }),
-    async (query, signal) => (await get<Page<Trip>>('/v1/trips', { ...query, limit: PAGE }, signal)).items,
+  const trips = paged(
+    () => ({ ...range(), courier: courier().trim(), kind: kind() }),
+    (query, cursor, signal) => get<Page<Trip>>('/v1/trips', { ...query, limit: PAGE, cursor }, signal),
   );
   onMount(async () => {
     try {
@@ -61,15 +64,22 @@ export function TripsPage(): JSX.Element {
             <label class="field grow"><span>{t('trips.from')}</span><input class="input" type="date" value={from()} max={to()} onChange={(event) => event.currentTarget.value && setFrom(event.currentTarget.value)} /></label>
             <label class="field grow"><span>{t('trips.to')}</span><input class="input" type="date" value={to()} min={from()} onChange={(event) => event.currentTarget.value && setTo(event.currentTarget.value)} /></label>
           </div>
+          <label class="field"><span class="visually-hidden">{t('trips.kind')}</span>
+            <select class="select" value={kind()} onChange={(event) => setKind(event.currentTarget.value)}>
+              <option value="">{t('trips.kind_all')}</option>
+              <option value="delivery">{t('trips.kind_delivery')}</option>
+              <option value="found">{t('trips.kind_found')}</option>
+            </select>
+          </label>
           <button type="button" class="button" aria-pressed={heat()} onClick={() => { setHeat(!heat()); setChosen(undefined); }}><Icon name="heat" size={18} />{t('trips.heatmap')}</button>
         </header>
         <View
-          data={trips}
+          data={trips.list}
           isEmpty={(list) => list.length === 0}
-          empty={<><p>{t('trips.none')}</p><button type="button" class="button" onClick={() => { setFrom(dayOf(Date.now() - 29 * DAY_MS)); setTo(dayOf(Date.now())); setCourier(''); }}>{t('trips.last_month')}</button></>}
+          empty={<><p>{t('trips.none')}</p><button type="button" class="button" onClick={() => { setFrom(dayOf(Date.now() - 29 * DAY_MS)); setTo(dayOf(Date.now())); setCourier(''); setKind(''); }}>{t('trips.last_month')}</button></>}
         >
           {(list) => (
-            <VirtualList items={list()} rowHeight={64} label={t('nav.trips')}>
+            <VirtualList items={list()} rowHeight={64} label={t('nav.trips')} onNearEnd={trips.more}>
               {(trip) => <Row trip={trip} chosen={chosen() === trip.id} open={() => { setHeat(false); setChosen(trip.id); }} />}
             </VirtualList>
           )}
@@ -201,47 +211,5 @@ function Player(props: { replay: Replay; map: TripsMap | undefined }): JSX.Eleme
         </div>
       </div>
     </>
-  );
-}
-
-/** H3 cells of the view by how many fixes they saw, by day range and hour. */
-function Heatmap(props: { map: TripsMap | undefined; looked: number; range: { from: string; to: string } }): JSX.Element {
-  const [hour, setHour] = createSignal('');
-  const query = createMemo(
-    () => {
-      const { map, looked, range } = props;
-      if (!map || looked < 0) return undefined;
-      const res = map.zoom >= 13 ? 9 : map.zoom >= 11 ? 8 : map.zoom >= 9 ? 7 : 6;
-      return { ...range, hour: hour(), res, bbox: map.bbox.map((edge) => edge.toFixed(3)).join() };
-    },
-    undefined,
-    { equals: (a, b) => JSON.stringify(a) === JSON.stringify(b) },
-  );
-  const busiest = (): number => (heat.value()?.features ?? []).reduce((top, cell) => Math.max(top, Number(cell.properties?.fixes) || 0), 0);
-  const heat = load(query, (asked, signal) => get<GeoJSON.FeatureCollection>('/v1/heatmap', asked, signal), { keep: true });
-  createEffect(() => {
-    const cells = heat.value();
-    if (cells) props.map?.showHeat(cells);
-  });
-  onCleanup(() => props.map?.showHeat(undefined));
-  return (
-    <section class="trip-panel" aria-label={t('trips.heatmap')}>
-      <div class="row wrap between">
-        <div class="row wrap">
-          <strong>{t('trips.heatmap')}</strong>
-          <span class="heat-scale" aria-hidden="true" />
-          <span class="muted" role="status">
-            {heat.value() === undefined ? t('state.loading') : heat.value()!.features.length === 0 ? t('trips.no_heat') : t('trips.busiest', { n: number(busiest()) })}
-          </span>
-        </div>
-        <label class="row"><span class="muted">{t('trips.hour')}</span>
-          <select class="select" onChange={(event) => setHour(event.currentTarget.value)}>
-            <option value="">{t('trips.all_hours')}</option>
-            <For each={Array.from({ length: 24 }, (_, i) => i)}>{(one) => <option value={one}>{`${String(one).padStart(2, '0')}:00–${String(one).padStart(2, '0')}:59 UTC`}</option>}</For>
-          </select>
-        </label>
-      </div>
-      <Show when={heat.error()}>{(failure) => <Failed failure={failure()} retry={heat.reload} />}</Show>
-    </section>
   );
 }

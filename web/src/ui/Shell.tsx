@@ -4,6 +4,7 @@ import { t, type Key } from '../i18n';
 import { remove, type Session } from '../net/api';
 import { applyBrand, webConfig } from '../net/config';
 import { Icon, type IconName } from './icons';
+import { LanguageSwitch } from './LanguageSwitch';
 import { Toasts, attempt } from './toast';
 import { useOnline } from './View';
 import { Dialog } from './Dialog';
@@ -71,6 +72,7 @@ export function Shell(props: { session: Session; children: JSX.Element }): JSX.E
           )}
         </For>
         <span class="spacer" />
+        <LanguageSwitch short class="place language" />
         <button
           type="button"
           class="place"
