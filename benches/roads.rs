@@ -2,6 +2,9 @@
 //!
 //! Prints medians and the 99th percentile; random pairs of shops and doors, the same ones each time.
 
+#[path = "support/resident.rs"]
+mod resident;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -10,6 +13,8 @@ use rand::{RngExt, SeedableRng};
 use waylog::config::RoadsConfig;
 use waylog::domain::Position;
 use waylog::roads::Roads;
+
+use resident::resident_kib;
 
 const SEED: u64 = 17;
 const QUERIES: usize = 20_000;
@@ -97,18 +102,4 @@ fn show(what: &str, mut times: Vec<Duration>) {
         us(0.5),
         us(0.99)
     );
-}
-
-/// Resident memory of this process, KiB.
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap_or_default();
-    line.trim()
-        .trim_end_matches("kB")
-        .trim()
-        .parse()
-        .unwrap_or_default()
 }

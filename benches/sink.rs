@@ -6,23 +6,20 @@
 
 #[path = "support/database.rs"]
 mod database;
+#[path = "support/drain.rs"]
+mod drain;
 #[path = "support/fleet.rs"]
 mod fleet;
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use sqlx::{Executor, PgPool};
-use tokio_util::sync::CancellationToken;
-use waylog::analytics::Analytics;
 use waylog::clock::SystemClock;
-use waylog::config::Config;
-use waylog::directory::Directory;
 use waylog::domain::{Fix, UnixMs};
 
 use database::Database;
+use drain::drain;
 use fleet::{Courier, fill};
 
 /// Fixes for the comparison, by one INSERT each and by COPY.
@@ -90,25 +87,10 @@ async fn sink(
     let folder = tempfile::tempdir()?;
     let log = fill(folder.path(), couriers, rounds, fixes).await?;
     let expected = couriers.len() * rounds * fixes;
-    let mut config = Config::load(None, std::iter::empty())?.analytics;
-    // The usual 5 s would be added to the end, where the last flush is not full.
-    config.flush_after_ms = 250;
-    let stop = CancellationToken::new();
-    let directory = Directory::new();
-    let rng = StdRng::seed_from_u64(1);
-    let clock = SystemClock::shared();
-    let analytics = Analytics::new(&config, log.clone(), directory, clock, pool.clone(), rng);
     let before = database::stored(pool).await?;
-    let begun = Instant::now();
-    let running = tokio::spawn(analytics.store(stop.clone()));
-    let stream_id = log.stream_id(waylog::stream::TOPIC_DELIVERY_LOCATION)?;
-    let records = (couriers.len() * rounds) as i64;
-    while database::read(pool, &stream_id).await? < records {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    report(what, expected, begun.elapsed());
-    stop.cancel();
-    running.await??;
+    let records = couriers.len() * rounds;
+    let took = drain(pool, log.clone(), records as i64).await?;
+    report(what, expected, took);
     log.close().await?;
     anyhow::ensure!(
         database::stored(pool).await? - before == expected as i64,

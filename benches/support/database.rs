@@ -10,6 +10,7 @@ use waylog::domain::Fix;
 
 pub struct Database {
     pub pool: PgPool,
+    pub url: String,
     admin: PgConnectOptions,
     name: String,
 }
@@ -30,7 +31,14 @@ impl Database {
             .connect_with(options)
             .await?;
         sqlx::migrate!().run(&pool).await?;
-        Ok(Self { pool, admin, name })
+        let (server, _) = url.rsplit_once('/').context("a URL with a database")?;
+        let url = format!("{server}/{name}");
+        Ok(Self {
+            pool,
+            url,
+            admin,
+            name,
+        })
     }
 
     pub async fn drop_database(self) -> anyhow::Result<()> {

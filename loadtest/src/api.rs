@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use crate::client::Connection;
+use crate::client::{Answer, Connection};
 
 /// Where the server is and who asks.
 #[derive(Clone)]
@@ -36,6 +36,20 @@ impl Api {
         })
     }
 
+    /// The same server, asked with another key.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// A GET with the key, as bytes that a connection sends.
+    pub fn get(&self, path: &str) -> String {
+        let Self { host, key, .. } = self;
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n")
+    }
+
     /// A connection for calls.
     pub async fn connect(&self) -> anyhow::Result<ApiConnection> {
         Ok(ApiConnection {
@@ -52,6 +66,12 @@ pub struct ApiConnection {
 }
 
 impl ApiConnection {
+    /// A page as text.
+    pub async fn text(&mut self, path: &str) -> anyhow::Result<String> {
+        let answer = self.ask("GET", path, "").await?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     /// Calls with the admin key; an answer other than 2xx is an error that holds its detail.
     pub async fn call(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
         let body = if body.is_null() {
@@ -59,6 +79,14 @@ impl ApiConnection {
         } else {
             body.to_string()
         };
+        let answer = self.ask(method, path, &body).await?;
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer.body).with_context(|| format!("{method} {path}"))
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, body: &str) -> anyhow::Result<Answer> {
         let Api { host, key, .. } = &self.api;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\
@@ -71,9 +99,6 @@ impl ApiConnection {
             let text = String::from_utf8_lossy(&answer.body);
             bail!("{method} {path} answered {}: {text}", answer.status);
         }
-        if answer.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&answer.body).with_context(|| format!("{method} {path}"))
+        Ok(answer)
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
 use bytes::{Buf, BytesMut};
+use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -80,29 +81,33 @@ impl Connection {
 /// Status, bytes of the head, bytes of the body; `None` while the head is not complete.
 fn split_head(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize, usize)>> {
     const END: &[u8] = b"\r\n\r\n";
-    let Some(end) = bytes.windows(END.len()).position(|w| w == END) else {
+    let Some(end) = memmem::find(bytes, END) else {
         return Ok(None);
     };
-    let head = std::str::from_utf8(&bytes[..end]).context("an answer's head is not text")?;
-    let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1))
-        .and_then(|status| status.parse().ok())
-        .context("an answer without a status")?;
-    let length = lines
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .map(|(_, value)| value.trim().parse::<usize>());
-    match length {
-        Some(length) => Ok(Some((
-            status,
-            end + END.len(),
-            length.context("Content-Length")?,
-        ))),
-        None if status == 204 => Ok(Some((status, end + END.len(), 0))),
-        None => bail!("an answer without Content-Length (status {status})"),
+    // HTTP/1.1 200 OK
+    let status = bytes.get(9..12).and_then(number);
+    let status = status.context("an answer without a status")? as u16;
+    let head = &bytes[..end];
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(b'\n', &head[from..]) {
+        from += at + 1;
+        let line = &head[from..];
+        const NAME: &[u8] = b"content-length:";
+        if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
+            let value = line[NAME.len()..].split(|b| *b == b'\r').next();
+            let length = value.and_then(|value| number(value.trim_ascii()));
+            let length = length.context("Content-Length")?;
+            return Ok(Some((status, end + END.len(), length)));
+        }
     }
+    if status == 204 {
+        return Ok(Some((status, end + END.len(), 0)));
+    }
+    bail!("an answer without Content-Length (status {status})")
+}
+
+fn number(digits: &[u8]) -> Option<usize> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

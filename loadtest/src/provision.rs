@@ -21,7 +21,7 @@ pub struct Phone {
 }
 
 /// A courier with a phone and a delivery under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Watched {
     /// The phone.
     pub phone: Phone,

@@ -13,12 +13,24 @@ struct Figure {
     runs: Vec<f64>,
 }
 
+/// How something went over the time of a run.
+#[derive(Debug, Clone, Serialize)]
+struct Series {
+    name: &'static str,
+    unit: &'static str,
+    /// Seconds since the beginning, and the value then.
+    points: Vec<(f64, f64)>,
+}
+
 /// Figures of a measurement, in the order in which they are shown.
 #[derive(Debug, Clone)]
 pub struct Report {
     title: String,
     settings: Map<String, Value>,
     figures: Vec<Figure>,
+    series: Vec<Series>,
+    /// Runs differ by intent: the table shows each.
+    each: bool,
     warnings: Vec<String>,
 }
 
@@ -32,6 +44,8 @@ impl Report {
                 .and_then(|s| s.as_object().cloned())
                 .unwrap_or_default(),
             figures: Vec::new(),
+            series: Vec::new(),
+            each: false,
             warnings: Vec::new(),
         }
     }
@@ -46,6 +60,16 @@ impl Report {
                 runs: vec![value],
             }),
         }
+    }
+
+    /// Adds how something went over time, for a plot: seconds since the beginning, and the value.
+    pub fn add_series(&mut self, name: &'static str, unit: &'static str, points: Vec<(f64, f64)>) {
+        self.series.push(Series { name, unit, points });
+    }
+
+    /// The runs measured different things: the table shows each instead of medians.
+    pub fn each_run(&mut self) {
+        self.each = true;
     }
 
     /// Something that whoever reads the figures must know.
@@ -68,20 +92,53 @@ impl Report {
             .map(|(name, value)| format!("{name} {value}"))
             .collect();
         println!("{}\n", settings.join(", "));
+        if self.each {
+            return self.print_each();
+        }
         println!(
-            "{:<28} {:>14} {:>14} {:>14}  unit",
+            "{:<32} {:>14} {:>14} {:>14}  unit",
             "figure", "median", "min", "max"
         );
         for figure in &self.figures {
             let (median, min, max) = figure.spread();
             println!(
-                "{:<28} {:>14} {:>14} {:>14}  {}",
+                "{:<32} {:>14} {:>14} {:>14}  {}",
                 figure.name,
                 shown(median),
                 shown(min),
                 shown(max),
                 figure.unit
             );
+        }
+        for warning in &self.warnings {
+            println!("note: {warning}");
+        }
+    }
+
+    /// The median of a figure; 0 if it was not measured.
+    pub fn median(&self, name: &str) -> f64 {
+        let figure = self.figures.iter().find(|f| f.name == name);
+        figure.map_or(0.0, |f| f.spread().0)
+    }
+
+    /// One run only: the table shows no spread.
+    pub fn single(&mut self) {
+        self.each = true;
+    }
+
+    /// All of it, for programs.
+    pub fn to_json(&self) -> Value {
+        self.json(&Machine::here())
+    }
+
+    fn print_each(&self) {
+        for figure in &self.figures {
+            let runs: String = figure
+                .runs
+                .iter()
+                .map(|run| format!("{:>14}", shown(*run)))
+                .collect();
+            println!("{:<32} {runs}  {}", figure.name, figure.unit);
         }
         for warning in &self.warnings {
             println!("note: {warning}");
@@ -102,7 +159,7 @@ impl Report {
             .collect();
         json!({
             "title": self.title, "machine": machine, "settings": self.settings,
-            "figures": figures, "notes": self.warnings,
+            "figures": figures, "series": self.series, "notes": self.warnings,
         })
     }
 }
@@ -122,7 +179,7 @@ impl Figure {
 }
 
 /// Three significant digits below a thousand, groups of three from there on.
-fn shown(value: f64) -> String {
+pub fn shown(value: f64) -> String {
     if value.abs() < 1000.0 {
         return format!("{value:.2}");
     }

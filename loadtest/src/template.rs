@@ -7,6 +7,9 @@ const NO_TIME: &str = "0000000000000";
 /// A fix every second, milliseconds.
 pub const STEP_MS: u64 = 1000;
 
+/// Where drives begin: the south-west and the north-east corner, degrees.
+pub const AREA: ((f64, f64), (f64, f64)) = ((35.9, 14.5), (36.1, 14.7));
+
 /// A request whose bytes are ready but for token and times.
 pub struct Template {
     bytes: Vec<u8>,
@@ -46,12 +49,17 @@ impl Template {
 
     /// The request of `token` with fixes from `first_ms` on, one every [`STEP_MS`].
     pub fn fill(&mut self, token: &str, first_ms: u64) -> &[u8] {
+        self.fill_every(token, first_ms, STEP_MS)
+    }
+
+    /// The request of `token` with fixes from `first_ms` on, one every `step_ms`.
+    pub fn fill_every(&mut self, token: &str, first_ms: u64, step_ms: u64) -> &[u8] {
         let token = &token.as_bytes()[..self.token_len];
         self.bytes[self.token_at..self.token_at + self.token_len].copy_from_slice(token);
         let mut time = first_ms;
         for at in &self.times_at {
             write_digits(&mut self.bytes[*at..*at + TIME_DIGITS], time);
-            time += STEP_MS;
+            time += step_ms;
         }
         &self.bytes
     }
@@ -81,12 +89,13 @@ impl Drive {
     fn new(seed: u64) -> Self {
         let mut drive = Self {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-            lat: 35.9,
-            lon: 14.5,
+            lat: 0.0,
+            lon: 0.0,
             heading_deg: 0.0,
         };
-        drive.lat += drive.next() * 0.2;
-        drive.lon += drive.next() * 0.2;
+        let ((south, west), (north, east)) = AREA;
+        drive.lat = south + drive.next() * (north - south);
+        drive.lon = west + drive.next() * (east - west);
         drive.heading_deg = drive.next() * 360.0;
         drive
     }
