@@ -8,6 +8,11 @@ need=()
 has() { command -v "$1" >/dev/null 2>&1; }
 package() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
+# For Kafka's client: TLS, and what its build asks for.
+package libssl-dev || need+=(libssl-dev)
+has pkg-config || need+=(pkg-config)
+has make || need+=(make)
+
 case $what in
 run | test)
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb || need+=(postgresql)
@@ -16,6 +21,11 @@ esac
 if [ "$what" = test ]; then
     has chromium || need+=(chromium)
     has chromedriver || need+=(chromium-driver)
+    # Programs that are not ours read our exports; analysts may have PostGIS.
+    has gpsbabel || need+=(gpsbabel)
+    has ogr2ogr || need+=(gdal-bin)
+    compgen -G '/usr/share/postgresql/*/extension/postgis.control' >/dev/null || need+=(postgresql-postgis)
+    python3 -c 'import ensurepip' 2>/dev/null || need+=(python3-venv)
 fi
 
 if [ ${#need[@]} -gt 0 ]; then
@@ -46,4 +56,13 @@ if ! cmp -s web/package-lock.json "$stamp" 2>/dev/null; then
     echo "installing the web pages' packages"
     (cd web && npm ci --no-audit --no-fund --loglevel=error)
     cp web/package-lock.json "$stamp"
+fi
+
+# Python that reads our exports, once for each list of packages.
+if [ "$what" = test ] && ! cmp -s tests/exports/requirements.txt .venv/waylog-requirements 2>/dev/null; then
+    echo "installing the Python packages that read exports"
+    python3 -m venv .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps \
+        -r tests/exports/requirements.txt
+    cp tests/exports/requirements.txt .venv/waylog-requirements
 fi

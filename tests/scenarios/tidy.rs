@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lifecycle", &[]),
     ("local_postgres", &[]),
     ("telemetry", &[]),
+    ("advisory_lock", &[]),
     ("clock", &[]),
     ("domain", &[]),
     ("stream", &[]),
@@ -37,7 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("roads", &["domain"]),
     ("dispatch", &["http", "access", "directory", "domain"]),
 ];
-const LEAVES: &[&str] = &["config", "telemetry", "lifecycle", "clock"];
+const LEAVES: &[&str] = &["config", "telemetry", "lifecycle", "clock", "advisory_lock"];
 /// What the pure domain must never touch.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -79,6 +80,19 @@ fn sources() -> Vec<(String, PathBuf, String)> {
             (module, path, text)
         })
         .collect()
+}
+
+/// Sources that are served, without those of tests.
+pub fn served_sources() -> impl Iterator<Item = (PathBuf, String)> {
+    let of_tests = |path: &Path| {
+        let inside = path.strip_prefix(root()).unwrap_or(path);
+        inside.components().any(|part| {
+            let name = part.as_os_str().to_string_lossy();
+            name == "tests" || name.contains("test")
+        })
+    };
+    let all = sources().into_iter().map(|(_, path, text)| (path, text));
+    all.filter(move |(path, _)| !of_tests(path))
 }
 
 /// Module names that stand behind `crate::` (or `waylog::` in the binary), outside comments.

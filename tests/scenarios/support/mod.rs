@@ -1,16 +1,19 @@
 //! What scenarios share: the real program on a port of its own, a database of its own, and small
 //! clients that speak only what the outside may rely on.
 
+pub mod axe;
 pub mod browser;
 pub mod database;
+pub mod devtools;
 pub mod own_postgres;
 pub mod receiver;
 pub mod server;
+pub mod stage;
 
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything to become true. Reaching it is a failure, not a measure of speed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Polls `check` until it answers `Some`, or fails the test by name after [`PATIENCE`].
 pub async fn eventually<T, F>(what: &str, mut check: impl FnMut() -> F) -> T

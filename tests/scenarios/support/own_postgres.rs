@@ -53,6 +53,24 @@ impl OwnPostgres {
         format!("postgres://waylog@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// A connection of one's own; `None` while it is away.
+    pub async fn connect(&self) -> Option<sqlx::PgConnection> {
+        <sqlx::PgConnection as sqlx::Connection>::connect(&self.url())
+            .await
+            .ok()
+    }
+
+    /// How long a file may become that its processes of the future write; `None`: any length.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let file = std::fs::read_to_string(self.data.join("postmaster.pid")).expect("it runs");
+        let pid = file.lines().next().expect("the server's process");
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        // As its owner, who needs no right to change what is its own; the hard limit stays.
+        run(as_owner(Path::new("prlimit"))
+            .args(["--pid", pid])
+            .arg(format!("--fsize={limit}:")));
+    }
+
     pub fn start_again(&self) {
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=",
@@ -76,17 +94,21 @@ impl OwnPostgres {
     }
 
     fn program(&self, name: &str) -> Command {
-        let program = self.bin.join(name);
-        if !is_root() {
-            return Command::new(program);
-        }
-        let mut command = Command::new("runuser");
-        command
-            .args(["-u", "postgres", "--"])
-            .arg(program)
-            .current_dir("/");
-        command
+        as_owner(&self.bin.join(name))
     }
+}
+
+/// A program as the user whose cluster it is: Postgres does not run as root.
+fn as_owner(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command
+        .args(["-u", "postgres", "--"])
+        .arg(program)
+        .current_dir("/");
+    command
 }
 
 impl Drop for OwnPostgres {

@@ -35,6 +35,18 @@ impl Receiver {
         receiver
     }
 
+    /// The id that each call bore, and the event that its body names.
+    pub fn ids(&self) -> Vec<(String, String)> {
+        let received = self.received.lock();
+        let ids = received.iter().map(|(headers, body)| {
+            let id = headers.get("webhook-id").and_then(|id| id.to_str().ok());
+            let body: Value = serde_json::from_slice(body).expect("JSON");
+            let event = body["data"]["id"].as_str().expect("an event");
+            (id.expect("an id").to_owned(), event.to_owned())
+        });
+        ids.collect()
+    }
+
     /// Events whose signature `secret` proves; one that does not fails the test.
     pub fn verified(&self, secret: &str) -> Vec<Value> {
         let webhook = standardwebhooks::Webhook::new(secret).expect("a whsec_ secret");

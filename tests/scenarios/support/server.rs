@@ -20,6 +20,8 @@ pub struct Setup {
     pub database_url: Option<String>,
     pub listen: String,
     pub more: Vec<(String, String)>,
+    /// Only these, separated by commas; `None` is all.
+    pub roles: Option<String>,
     _scratch: tempfile::TempDir,
 }
 
@@ -36,6 +38,7 @@ impl Setup {
             database_url: database_url.map(str::to_owned),
             listen: "127.0.0.1:0".to_owned(),
             more: Vec::new(),
+            roles: None,
             _scratch: scratch,
         }
     }
@@ -67,8 +70,10 @@ impl Setup {
     /// Starts the server and waits until it is ready. From then on its port stays the same, so
     /// that phones and browsers find it again after a restart.
     pub async fn start(&mut self) -> Server {
+        let roles = self.roles.clone().unwrap_or_default();
+        let serve = ["serve", "--roles", &roles];
         let mut child = self
-            .command(&["serve"])
+            .command(&serve[..if roles.is_empty() { 1 } else { 3 }])
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");
