@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::config::HttpConfig;
-use crate::http::Listen;
+use crate::http::{Listen, Tls};
 use crate::lifecycle::Lifecycle;
 
 /// Bound ports that nobody serves yet.
@@ -16,6 +16,7 @@ pub(super) struct Listeners {
     main: TcpListener,
     osmand: Option<TcpListener>,
     operator: Option<TcpListener>,
+    tls: Option<Tls>,
 }
 
 /// Ports that are being served.
@@ -32,12 +33,14 @@ impl Listeners {
             main: bind(config.listen, "http.listen").await?,
             osmand: bind_optional(config.osmand_listen, "http.osmand_listen").await?,
             operator: bind_optional(config.operator_listen, "http.operator_listen").await?,
+            tls: Tls::read(&config.tls)?,
         })
     }
 
     fn url(&self, config: &HttpConfig) -> String {
         let address = self.main.local_addr().unwrap_or(config.listen);
-        format!("http://{address}")
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}")
     }
 
     /// What all links are made of.
@@ -62,13 +65,17 @@ impl Listeners {
             url: self.url(config),
             tasks: TaskTracker::new(),
         };
-        let listen = Listen::of(config);
+        let plain = Listen::of(config);
+        let public = plain.clone().with_tls(self.tls.clone());
+        if let Some(tls) = self.tls {
+            lifecycle.spawn("certificate", tls.follow(lifecycle.soft()));
+        }
         let ports = [
-            ("http", Some(self.main), router),
-            ("http for phones", self.osmand, osmand),
-            ("http for operators", self.operator, probes),
+            ("http", Some(self.main), router, &public),
+            ("http for phones", self.osmand, osmand, &public),
+            ("http for operators", self.operator, probes, &plain),
         ];
-        for (name, listener, router) in ports {
+        for (name, listener, router, listen) in ports {
             if let Some(listener) = listener {
                 let task = listen.clone().serve(listener, router, lifecycle.soft());
                 lifecycle.spawn(name, serving.tasks.track_future(task));

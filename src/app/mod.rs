@@ -1,22 +1,25 @@
-//! All wiring: which role is made of what, and in which order things start and stop. The only place
-//! that names a concrete backend.
+//! All wiring: which role is made of what, and in which order things start and stop. `backend` alone
+//! names a concrete log.
 //!
-//! Start: Postgres → migrations → Directory → log (recover) → consumers → router → bind → ready.
+//! Start: log (recover, or reach the brokers) → Postgres → migrations → Directory → consumers →
+//! router → bind → ready.
 //! Stop: unready → stop accepting → consumers commit → drain ingest → sync the log → Postgres.
 //!
 //! Where Postgres is away at the start, the Directory comes from its snapshot, ingest and live map
 //! get ready, and migrations and the rest follow when it is back.
 
+mod backend;
 mod database;
 mod listeners;
 mod operator;
 mod roles;
 mod slices;
 mod stream_routes;
+pub mod tools;
+mod vitals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -24,8 +27,9 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 pub use roles::{Role, Roles};
+pub use vitals::LAST_BACKUP_FILE;
 
-use crate::access::{Access, Chance};
+use crate::access::{Access, Chance, Limits};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Backend, Config};
 use crate::directory::{self, Directory};
@@ -34,14 +38,12 @@ use crate::lifecycle::Lifecycle;
 use crate::local_postgres::LocalPostgres;
 use crate::roads::Roads;
 use crate::stream::Log;
-use crate::stream::embedded::{EmbeddedLog, EmbeddedLogOptions};
 use crate::telemetry;
+use backend::OpenedLog;
 use slices::Slices;
 
 /// How much longer than the grace a completed delivery stays in the Directory, seconds.
 const HELD_AFTER_GRACE_S: i64 = 600;
-/// How often samples of histograms are folded: without it they would pile up between two scrapes.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Runs the server until the lifecycle's soft stop, then winds it down in order.
 ///
@@ -50,13 +52,14 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, roles: Roles, lifecycle: Lifecycle) -> anyhow::Result<()> {
     let metrics = telemetry::init_metrics()?;
     let clock = SystemClock::shared();
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("make data_dir {}", config.data_dir.display()))?;
-    let log = open_log(&config, &clock)?;
-    if let Some(embedded) = &log.embedded {
-        let (embedded, owner) = (embedded.clone(), lifecycle.clone());
-        tokio::spawn(async move { owner.fail(embedded.failed().await) });
-    }
+    std::fs::create_dir_all(&config.data_dir).with_context(|| {
+        format!(
+            "cannot make data_dir {}: set data_dir to a folder that this user may write to",
+            config.data_dir.display()
+        )
+    })?;
+    let log = OpenedLog::open(&config, &clock).await?;
+    log.watch(&lifecycle);
     // After the log: whoever holds the log's lock may look after the cluster beside it.
     let local = match &config.database.url {
         Some(_) => None,
@@ -108,24 +111,36 @@ async fn serve(
     )
     // Completed deliveries are shown for the grace; a little longer, so that it ends by its own rule.
     .holding_completed((i64::from(config.live_map.grace_s) + HELD_AFTER_GRACE_S) * 1000);
+    // The embedded log is one process's, and so is everything else then.
+    let sync = match config.stream.backend {
+        Backend::Embedded => sync,
+        Backend::Kafka => sync.sharing_watched(),
+    };
     let filled = sync.load_or_snapshot().await?;
     tracing::info!(?filled, migrated, "the Directory is filled");
 
     let listeners = listeners::Listeners::bind(&config.http).await?;
     let public_url: Arc<str> = listeners.public_url(&config.http).into();
     let admin_key = config.admin_key.as_ref().map(|key| key.expose());
-    let access = Access::over(sync.clone(), clock.clone(), admin_key);
+    let access = Access::over(
+        sync.clone(),
+        clock.clone(),
+        admin_key,
+        Limits::new(config.limits),
+    );
     let chance = Chance::from_system()?;
     let ready = Arc::new(AtomicBool::new(false));
-    lifecycle.spawn(
-        "upkeep of metrics",
-        keep_metrics_small(metrics.clone(), lifecycle.soft()),
-    );
     let operator = operator::Operator {
         pool: pool.clone(),
         metrics,
         ready: ready.clone(),
     };
+    let vitals = vitals::Vitals {
+        operator: operator.clone(),
+        data_dir: config.data_dir.clone(),
+        started_ms: clock.now_ms(),
+    };
+    lifecycle.spawn("vital signs", vitals.run(lifecycle.soft()));
     let slices = Slices::build(slices::Ground {
         config,
         roles,
@@ -146,7 +161,7 @@ async fn serve(
     slices.spawn(lifecycle, &consumers, (!migrated).then(|| pool.clone()));
     let stop = lifecycle.soft();
     lifecycle.spawn("directory", sync.run(consumers.clone()));
-    let (uploads, mut api) = slices.routes(log.clone());
+    let (uploads, mut api) = slices.routes();
     if config.http.operator_listen.is_none() {
         api = api.merge(operator.probes().into());
     }
@@ -156,7 +171,7 @@ async fn serve(
         access: access.clone(),
         demo: slices.demo_flag(),
     };
-    let router = http::assemble(site, &config.http, &config.web, &public_url);
+    let router = http::assemble(site, config, &public_url);
     let serving = listeners.serve(
         &config.http,
         router,
@@ -177,19 +192,6 @@ async fn serve(
     Ok(())
 }
 
-async fn keep_metrics_small(
-    metrics: PrometheusHandle,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut every = tokio::time::interval(METRICS_UPKEEP);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = every.tick() => metrics.run_upkeep(),
-        }
-    }
-}
-
 /// The roads, for those who tell when a courier arrives. Opening them reads or builds the graph: not
 /// for an async thread.
 async fn open_roads(config: &Config, roles: &Roles) -> anyhow::Result<Roads> {
@@ -198,43 +200,6 @@ async fn open_roads(config: &Config, roles: &Roles) -> anyhow::Result<Roads> {
     }
     let (settings, cache) = (config.roads.clone(), config.data_dir.join("roads"));
     tokio::task::spawn_blocking(move || Roads::open(&settings, &cache)).await?
-}
-
-/// The log behind the seam, and what only its backend can say.
-struct OpenedLog {
-    shared: Arc<dyn Log>,
-    embedded: Option<Arc<EmbeddedLog>>,
-}
-
-fn open_log(config: &Config, clock: &SharedClock) -> anyhow::Result<OpenedLog> {
-    match config.stream.backend {
-        Backend::Embedded => {
-            let log = EmbeddedLog::open(embedded_options(config), clock.clone())?;
-            Ok(OpenedLog {
-                shared: log.clone(),
-                embedded: Some(log),
-            })
-        }
-        Backend::Kafka => {
-            anyhow::bail!("stream.backend = \"kafka\" is not part of this build; use \"embedded\"")
-        }
-    }
-}
-
-/// The embedded log's options as the settings have them.
-fn embedded_options(config: &Config) -> EmbeddedLogOptions {
-    const GIB: u64 = 1 << 30;
-    let settings = &config.stream.embedded;
-    let mut options =
-        EmbeddedLogOptions::new(config.data_dir.join("log"), config.stream.partitions);
-    options.sync_threads = settings.sync_threads;
-    options.min_sync_interval = Duration::from_millis(settings.min_sync_interval_ms);
-    options.ring_bytes = (settings.ring_mib << 20) / config.stream.partitions as usize;
-    options.retention.age = Duration::from_secs(settings.retention_hours * 3600);
-    options.retention.bytes = settings.retention_gib * GIB;
-    options.retention.hard_cap_bytes = settings.hard_cap_gib * GIB;
-    options.protected = slices::protected_groups();
-    options
 }
 
 /// The HTTP API as a document, from the very routes that are served.
@@ -247,7 +212,7 @@ pub async fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
     config.data_dir.clone_from(&scratch);
     config.stream.partitions = 1;
     let clock = SystemClock::shared();
-    let log = open_log(&config, &clock)?;
+    let log = OpenedLog::open(&config, &clock).await?;
     let pool = database::pool(&config.database, "postgres://localhost/nowhere")?;
     let directory = Directory::new();
     let sync = directory::Sync::new(
@@ -262,30 +227,30 @@ pub async fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
         log: log.shared.clone(),
         directory,
         roads: Roads::none(),
-        access: Access::over(sync.clone(), clock.clone(), None),
+        access: Access::over(sync.clone(), clock.clone(), None, Limits::none()),
         sync,
         clock,
         pool,
         chance: Chance::from_system()?,
         public_url: "http://localhost".into(),
     })?;
-    let (uploads, api) = slices.routes(log.shared.clone());
+    let (uploads, api) = slices.routes();
     let document = http::document(uploads.into_openapi(), api.into_openapi());
     log.shared.close().await?;
     std::fs::remove_dir_all(&scratch)?;
     Ok(document)
 }
 
-/// Brings the database to this version's schema, for `waylog migrate`.
+/// Brings the database to this version's schema, for `waylog migrate`: the named one, or the private
+/// cluster.
 ///
 /// # Errors
-/// If there is no `database.url`, or Postgres does not answer.
+/// If Postgres does not answer, is too old, or holds a newer program's schema.
 pub async fn migrate_once(config: &Config) -> anyhow::Result<()> {
-    let url = config.database.url.as_ref().context(
-        "database.url is not set; the private cluster is migrated whenever `waylog serve` starts",
-    )?;
-    let pool = database::pool(&config.database, url.expose())?;
-    database::migrate(&pool)
-        .await
-        .context("migrate the database")
+    let database = tools::ToolDatabase::open(config).await?;
+    let pool = database::pool(&config.database, database.url())?;
+    let migrated = database::migrate(&pool).await;
+    pool.close().await;
+    database.close().await?;
+    migrated
 }

@@ -9,14 +9,16 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use sqlx::PgPool;
 
 use crate::http::Problem;
+use crate::telemetry::metrics as names;
 
 /// A database that has not answered by then counts as away.
-const DATABASE_PATIENCE: Duration = Duration::from_millis(500);
+const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the operator's routes look at. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +30,20 @@ pub(super) struct Operator {
 }
 
 impl Operator {
+    /// Whether Postgres answers soon.
+    pub(super) async fn database_is_up(&self) -> bool {
+        let asked = sqlx::query("select 1").execute(&self.pool);
+        matches!(
+            tokio::time::timeout(DATABASE_PATIENCE, asked).await,
+            Ok(Ok(_))
+        )
+    }
+
+    /// Whether every role has started and the process is not stopping.
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+
     /// `/healthz`, `/readyz` and `/metrics`; not for the public internet.
     pub(super) fn probes(&self) -> Router {
         Router::new()
@@ -45,19 +61,18 @@ struct Health {
 }
 
 async fn healthz(State(operator): State<Operator>) -> Json<Health> {
-    let asked = sqlx::query("select 1").execute(&operator.pool);
-    let up = matches!(
-        tokio::time::timeout(DATABASE_PATIENCE, asked).await,
-        Ok(Ok(_))
-    );
     Json(Health {
         status: "ok",
-        database: if up { "up" } else { "down" },
+        database: if operator.database_is_up().await {
+            "up"
+        } else {
+            "down"
+        },
     })
 }
 
 async fn readyz(State(operator): State<Operator>) -> Response {
-    if operator.ready.load(Ordering::SeqCst) {
+    if operator.is_ready() {
         (StatusCode::OK, "ready\n").into_response()
     } else {
         Problem::unavailable("starting or stopping", 1).into_response()
@@ -66,6 +81,8 @@ async fn readyz(State(operator): State<Operator>) -> Response {
 
 async fn render(State(operator): State<Operator>) -> Response {
     operator.metrics.run_upkeep();
+    // Of now, not of the last round of vital signs: /readyz and this must not contradict each other.
+    gauge!(names::PROCESS_READY).set(f64::from(u8::from(operator.is_ready())));
     let kind = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -8,19 +8,20 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::database;
 use super::roles::{Role, Roles};
-use super::{database, stream_routes};
+use super::stream_routes::StreamRoutes;
 use crate::access::{Access, Chance};
 use crate::analytics::{self, Analytics};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::directory::{self, Directory};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{self, Dispatch};
 use crate::http::{DemoFlag, phones_port};
 use crate::ingest::Ingest;
 use crate::lifecycle::Lifecycle;
 use crate::live_map::{self, LiveMap};
-use crate::notifications::Notifications;
+use crate::notifications::{self, Notifications};
 use crate::roads::Roads;
 use crate::stream::embedded::ProtectedGroup;
 use crate::stream::{Log, TOPIC_DELIVERY_LOCATION};
@@ -50,6 +51,16 @@ pub(super) struct Slices {
     analytics: Option<Analytics>,
     notifications: Option<Notifications>,
     dispatch: Option<Dispatch>,
+    /// Where looks at links are noted, and written to.
+    looks: Option<(Arc<Access>, PgPool)>,
+    stream: StreamRoutes,
+}
+
+/// Groups that read the log, whichever process their members are in.
+pub(super) fn groups() -> Vec<String> {
+    [analytics::GROUP, notifications::GROUP]
+        .map(str::to_owned)
+        .into()
 }
 
 /// Groups whose unread records the log never deletes.
@@ -75,6 +86,11 @@ impl Slices {
             chance,
             public_url,
         } = ground;
+        let stream = StreamRoutes {
+            log: log.clone(),
+            directory: directory.clone(),
+            pool: pool.clone(),
+        };
         let body_timeout = Duration::from_secs(config.http.request_timeout_s);
         let ingest = roles.has(Role::Ingest).then(|| {
             Ingest::new(
@@ -119,15 +135,27 @@ impl Slices {
             )
             .with_roads(roads.clone())
         });
-        let dispatch = roles
-            .has(Role::Dispatch)
-            .then(|| Dispatch::new(pool, sync, access, clock, chance, public_url));
+        let settings = dispatch::Settings::of(config);
+        let looks = live_map.is_some().then(|| (access.clone(), pool.clone()));
+        let dispatch = roles.has(Role::Dispatch).then(|| {
+            Dispatch::new(
+                pool.clone(),
+                sync,
+                access,
+                clock,
+                chance,
+                public_url,
+                settings,
+            )
+        });
         Ok(Self {
             ingest: ingest.transpose()?,
             live_map,
             analytics,
             notifications,
-            dispatch,
+            dispatch: dispatch.transpose()?,
+            looks,
+            stream,
         })
     }
 
@@ -156,7 +184,7 @@ impl Slices {
             lifecycle.spawn("live map", live_map.run(lifecycle.soft()));
         }
         let (analytics, notifications) = (self.analytics.clone(), self.notifications.clone());
-        let dispatch = self.dispatch.clone();
+        let (dispatch, looks) = (self.dispatch.clone(), self.looks.clone());
         let (owner, stop) = (lifecycle.clone(), stop.clone());
         lifecycle.spawn("start of what needs Postgres", async move {
             if let Some(pool) = unmigrated
@@ -169,6 +197,12 @@ impl Slices {
             }
             if let Some(notifications) = notifications {
                 owner.spawn("notifications", notifications.run(stop.clone()));
+            }
+            if let Some((access, pool)) = looks {
+                let stop = stop.clone();
+                owner.spawn("looks at links", async move {
+                    access.link_log().run(pool, stop).await
+                });
             }
             if let Some(dispatch) = dispatch {
                 owner.spawn("dispatch", dispatch.run(stop));
@@ -188,12 +222,12 @@ impl Slices {
     }
 
     /// All routes of this process: the phones' uploads, and everything else.
-    pub(super) fn routes(&self, log: Arc<dyn Log>) -> (OpenApiRouter, OpenApiRouter) {
+    pub(super) fn routes(&self) -> (OpenApiRouter, OpenApiRouter) {
         let uploads = self
             .ingest
             .as_ref()
             .map_or_else(OpenApiRouter::new, Ingest::routes);
-        (uploads, self.api(log))
+        (uploads, self.api())
     }
 
     /// What phones' second port serves.
@@ -214,8 +248,8 @@ impl Slices {
             .unwrap_or_default()
     }
 
-    fn api(&self, log: Arc<dyn Log>) -> OpenApiRouter {
-        let mut api = stream_routes::routes(log);
+    fn api(&self) -> OpenApiRouter {
+        let mut api = self.stream.clone().routes();
         if let Some(dispatch) = &self.dispatch {
             api = api.merge(dispatch.routes());
         }

@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{FixBatch, UnixMs};
-use crate::http::{ApiJson, AsAdmin, Problem};
+use crate::access::audit;
+use crate::analytics::{self, ResetError};
+use crate::directory::Directory;
+use crate::domain::{CourierId, FixBatch, UnixMs};
+use crate::http::{ApiJson, ApiPath, ApiQuery, AsAdmin, Problem};
 use crate::stream::advice::{Advice, advise};
 use crate::stream::{
-    Consumer, GroupStatus, Log, LogError, Offset, Partition, SeekTo, StoredRecord, StreamEvent,
+    GroupStatus, Log, LogError, Offset, Partition, SeekTo, StoredRecord, StreamEvent,
     TOPIC_DELIVERY_LOCATION, TopicStatus,
 };
 
@@ -22,18 +26,36 @@ use crate::stream::{
 const MAX_RECORDS: usize = 1_000;
 /// Records answered where the caller does not say.
 const USUAL_RECORDS: usize = 20;
-/// A partition that has nothing for this long has been read to its end.
-const QUIET: Duration = Duration::from_millis(50);
+/// A record that is there comes at once; the answer ends at one that does not come in this time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-type Shared = Arc<dyn Log>;
+/// What the routes look at. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct StreamRoutes {
+    pub(super) log: Arc<dyn Log>,
+    /// Whose records were erased.
+    pub(super) directory: Arc<Directory>,
+    /// Where changes are noted.
+    pub(super) pool: PgPool,
+}
 
-/// `/v1/stream` and below.
-pub(super) fn routes(log: Shared) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(status))
-        .routes(routes!(records))
-        .routes(routes!(reset))
-        .with_state(log)
+impl StreamRoutes {
+    /// `/v1/stream` and below.
+    pub(super) fn routes(self) -> OpenApiRouter {
+        OpenApiRouter::new()
+            .routes(routes!(status))
+            .routes(routes!(records))
+            .routes(routes!(reset))
+            .with_state(self)
+    }
+
+    /// Whether a record's courier was erased after it was received: nobody is given it any more.
+    fn is_erased(&self, record: &StoredRecord) -> bool {
+        let key = std::str::from_utf8(&record.key).ok();
+        let courier = key.and_then(|key| CourierId::try_from(key).ok());
+        let before = courier.and_then(|id| self.directory.erased_before(&id));
+        before.is_some_and(|before| UnixMs(record.timestamp_ms) < before)
+    }
 }
 
 /// The stream as it stands.
@@ -52,8 +74,12 @@ struct StreamStatus {
 
 /// Topics, partitions and consumer groups
 #[utoipa::path(get, path = "/v1/stream", tag = "operation",
-    responses((status = 200, body = StreamStatus)))]
-async fn status(_: AsAdmin, State(log): State<Shared>) -> Result<Json<StreamStatus>, Problem> {
+    responses((status = 200, body = StreamStatus)),
+    security(("api_key" = []), ("session" = [])))]
+async fn status(
+    _: AsAdmin,
+    State(StreamRoutes { log, .. }): State<StreamRoutes>,
+) -> Result<Json<StreamStatus>, Problem> {
     let topics = log.topics().await.map_err(problem)?;
     let groups = log.groups().await.map_err(problem)?;
     let advice = advise(&topics, &groups);
@@ -107,15 +133,17 @@ struct Records {
     items: Vec<RecordView>,
 }
 
-/// Records of a topic, decoded
+/// Records of a topic, decoded; without those that were erased
 #[utoipa::path(get, path = "/v1/stream/{topic}/records", tag = "operation",
-    params(("topic" = String, Path), Tail), responses((status = 200, body = Records)))]
+    params(("topic" = String, Path), Tail), responses((status = 200, body = Records)),
+    security(("api_key" = []), ("session" = [])))]
 async fn records(
     _: AsAdmin,
-    State(log): State<Shared>,
-    Path(topic): Path<String>,
-    Query(tail): Query<Tail>,
+    State(stream): State<StreamRoutes>,
+    ApiPath(topic): ApiPath<String>,
+    ApiQuery(tail): ApiQuery<Tail>,
 ) -> Result<Json<Records>, Problem> {
+    let log = &stream.log;
     let topics = log.topics().await.map_err(problem)?;
     let known = topics.into_iter().find(|t| t.topic == topic);
     let known = known.ok_or_else(|| Problem::not_found("that topic"))?;
@@ -138,14 +166,15 @@ async fn records(
                     .max(partition.log_start_offset),
             )),
         };
-        let only = [Partition(partition.partition)];
-        let reader = log.reader(&topic, &only, start).await.map_err(problem)?;
-        let read = read_some(reader, limit, Offset(partition.durable_offset)).await?;
+        let end = Offset(partition.durable_offset);
+        let number = Partition(partition.partition);
+        let read = read_some(&**log, &topic, number, start, limit, end).await?;
         found.extend(read.into_iter().map(|record| (partition.partition, record)));
     }
     if !any {
         return Err(Problem::not_found("that partition"));
     }
+    found.retain(|(_, record)| !stream.is_erased(record));
     found.sort_by_key(|(partition, record)| (record.timestamp_ms, *partition, record.offset));
     let keep = if tail.from.is_some() {
         0
@@ -158,25 +187,32 @@ async fn records(
     }))
 }
 
+/// Up to `limit` records of a partition from `start` on, none beyond `end`.
 async fn read_some(
-    mut reader: Box<dyn Consumer>,
+    log: &dyn Log,
+    topic: &str,
+    partition: Partition,
+    start: SeekTo,
     limit: usize,
     end: Offset,
 ) -> Result<Vec<StoredRecord>, Problem> {
+    let reader = log.reader(topic, &[partition], start).await;
+    let mut reader = reader.map_err(problem)?;
+    let mut next = reader.seek(partition, start).await.map_err(problem)?;
     let mut read = Vec::new();
-    while read.len() < limit
-        && read
-            .last()
-            .is_none_or(|r: &StoredRecord| r.offset.advance(1) < end)
-    {
-        match reader.poll(QUIET).await {
-            Ok(StreamEvent::Records { records, .. }) => read.extend(records),
+    while read.len() < limit && next < end {
+        match reader.poll(PATIENCE).await {
+            Ok(StreamEvent::Records { records, .. }) => {
+                next = records.last().map_or(end, |last| last.offset.advance(1));
+                read.extend(records);
+            }
+            Ok(StreamEvent::OffsetLost { to, .. }) => next = to,
             Ok(StreamEvent::Idle) => break,
             Ok(_) => {}
             Err(error) => return Err(Problem::unavailable(error.to_string(), 5)),
         }
     }
-    reader.close(QUIET).await;
+    reader.close(PATIENCE).await;
     read.truncate(limit);
     Ok(read)
 }
@@ -245,28 +281,53 @@ struct ResetDone {
     committed: Vec<(u32, u64)>,
 }
 
-/// Moves an idle group's committed offsets
+/// Moves a group's place: of an idle group, or of `analytics` while it runs
 #[utoipa::path(post, path = "/v1/stream/groups/{group}/reset", tag = "operation",
     params(("group" = String, Path)), request_body = Reset,
-    responses((status = 200, body = ResetDone), (status = 409, body = Problem)))]
+    responses((status = 200, body = ResetDone), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)),
+    security(("api_key" = []), ("session" = [])))]
 async fn reset(
-    _: AsAdmin,
-    State(log): State<Shared>,
-    Path(group): Path<String>,
+    AsAdmin(staff): AsAdmin,
+    State(StreamRoutes { log, pool, .. }): State<StreamRoutes>,
+    ApiPath(group): ApiPath<String>,
     ApiJson(reset): ApiJson<Reset>,
 ) -> Result<Json<ResetDone>, Problem> {
     let topic = reset.topic.as_deref().unwrap_or(TOPIC_DELIVERY_LOCATION);
     let to = parse_seek(&reset.to)?;
-    let partitions = log.partitions(topic).map_err(problem)?;
+    let partitions = log
+        .partitions(topic)
+        .map_err(|_| Problem::not_found("that topic"))?;
+    let wanted = (0..partitions).filter(|p| reset.partition.is_none_or(|only| only == *p));
+    let in_postgres = group == analytics::GROUP && topic == TOPIC_DELIVERY_LOCATION;
     let mut committed = Vec::new();
-    for partition in (0..partitions).filter(|p| reset.partition.is_none_or(|only| only == *p)) {
-        let moved = log
-            .reset_group(topic, &group, Partition(partition), to)
-            .await;
-        let moved = moved.map_err(|error| Problem::conflict("group_busy", error.to_string()))?;
-        committed.push((partition, moved.0));
+    for partition in wanted.map(Partition) {
+        let moved = if in_postgres {
+            analytics::reset(&*log, &pool, partition, to)
+                .await
+                .map_err(not_moved)?
+        } else {
+            let moved = log.reset_group(topic, &group, partition, to).await;
+            moved.map_err(|error| Problem::conflict("group_busy", error.to_string()))?
+        };
+        committed.push((partition.0, moved.0));
+    }
+    if committed.is_empty() {
+        return Err(Problem::not_found("that partition"));
+    }
+    let detail = serde_json::json!({"topic": topic, "to": reset.to, "partition": reset.partition});
+    // The stream may be looked after while Postgres is away.
+    if let Err(error) = audit(&pool, staff.actor(), "group.reset", &group, detail).await {
+        tracing::warn!(%error, group, "the audit log does not tell of this reset");
     }
     Ok(Json(ResetDone { committed }))
+}
+
+fn not_moved(error: ResetError) -> Problem {
+    match error {
+        ResetError::Log(error) => problem(error),
+        ResetError::Database(error) => error.into(),
+    }
 }
 
 fn problem(error: LogError) -> Problem {
