@@ -8,7 +8,7 @@
 //! outside again, and the courier was never found inside; and when the next fix has shown that none
 //! of them was a spike, there and back in one step.
 
-use super::fence::{Fence, FenceIndex, Spot, flat_m};
+use super::fence::{Fence, FenceIndex, Handle, Spot, flat_m};
 use super::zone::{Crossing, Vote, Zone, exit_margin_m, is_vague, vote};
 use super::{Evidence, Recent, Sighting, Told};
 use crate::domain::event::EventType;
@@ -19,6 +19,8 @@ use crate::domain::{GeofenceEvent, GeofenceId, Position, UnixMs};
 pub struct FenceState {
     /// Which.
     pub geofence: GeofenceId,
+    /// Where the index has it.
+    pub handle: Handle,
     /// In or out.
     pub zone: Zone,
     /// Since when inside, while inside.
@@ -70,7 +72,7 @@ pub(super) fn see(
         _ => false,
     };
     for state in states.iter_mut() {
-        if let Some(fence) = index.get(&state.geofence) {
+        if let Some(fence) = index.find(&state.geofence, &mut state.handle) {
             state.see(fence, &spot, spike, recent, told);
         } else {
             state.zone = Zone::default();
@@ -84,14 +86,22 @@ pub(super) fn see(
         recent.previous()
     };
     let from = from.filter(|from| newest.at.since(from.at) <= WAY_WITHIN_MS);
-    for fence in index.near_way(from.map(|f| f.position), newest.position) {
-        let passing = || passing(fence, &spot, newest, from);
-        match states.iter_mut().find(|s| s.geofence == fence.geofence.id) {
-            Some(known) if known.passing.is_none() && !known.zone.is_inside() => {
-                known.passing = passing();
-            }
-            Some(_) => {}
-            None => states.extend(meet(fence, &spot, newest, passing())),
+    for handle in index.near_way(from.map(|f| f.position), newest.position) {
+        let known = states.iter_mut().find(|s| s.handle.is(handle));
+        // Inside is the usual case, and needs no look at the geofence.
+        if known
+            .as_ref()
+            .is_some_and(|s| s.zone.is_inside() || s.passing.is_some())
+        {
+            continue;
+        }
+        let Some(fence) = index.at(handle) else {
+            continue;
+        };
+        let passing = passing(fence, &spot, newest, from);
+        match known {
+            Some(known) => known.passing = passing,
+            None => states.extend(meet(fence, handle, &spot, newest, passing)),
         }
     }
 }
@@ -104,7 +114,7 @@ fn passing(
     newest: &Sighting,
     from: Option<&Sighting>,
 ) -> Option<Passing> {
-    let before = *from.filter(|_| fence.geofence.events.contains(&GeofenceEvent::Cross))?;
+    let before = *from.filter(|_| fence.tells_crossings)?;
     let size_m = fence.size_m();
     if [&before, newest]
         .iter()
@@ -123,6 +133,7 @@ fn passing(
 /// The first that is known of a geofence: the newest fix is in it, or the way there goes through.
 fn meet(
     fence: &Fence,
+    handle: Handle,
     spot: &Spot,
     newest: &Sighting,
     passing: Option<Passing>,
@@ -137,9 +148,10 @@ fn meet(
     }
     let mut zone = Zone::default();
     zone.take(vote);
-    let geofence = fence.geofence.id.clone();
+    let geofence = fence.id.clone();
     Some(FenceState {
         geofence,
+        handle,
         zone,
         since: newest.at,
         dwelled: false,
@@ -194,7 +206,7 @@ impl FenceState {
         recent: &Recent,
         told: &mut Vec<Told>,
     ) {
-        let Some(dwell_s) = fence.geofence.dwell_s.filter(|_| self.zone.is_inside()) else {
+        let Some(dwell_s) = fence.dwell_s.filter(|_| self.zone.is_inside()) else {
             return;
         };
         let due_at = self.since.plus_ms(i64::from(dwell_s) * 1000);

@@ -28,7 +28,7 @@ mod zone;
 
 pub use courier_state::{CourierState, Ground, PlannedStop, Seen};
 pub use evidence::{Evidence, FixEvidence, Told};
-pub use fence::{CrossingEdges, Fence, FenceError, FenceIndex, Spot};
+pub use fence::{CrossingEdges, Fence, FenceError, FenceIndex, Handle, Spot};
 pub use set::{RULES_VERSION, RuleSet, RuleSetError};
 pub use sighting::{Recent, Sighting};
 pub use state_bytes::StateError;

@@ -5,6 +5,7 @@
 use prost::Message;
 
 use super::courier_state::RunState;
+use super::fence::Handle;
 use super::fences::{FenceState, Passing};
 use super::presence::Presence;
 use super::stillness::Stillness;
@@ -260,6 +261,7 @@ impl TryFrom<&FenceBlob> for FenceState {
         let touched_at = UnixMs(blob.touched_at_ms);
         Ok(Self {
             geofence: GeofenceId::try_from(blob.geofence.as_str()).map_err(StateError::of)?,
+            handle: Handle::default(),
             zone: zone(blob.zone),
             since: UnixMs(blob.since_ms),
             dwelled: blob.dwelled,

@@ -36,13 +36,30 @@ impl Extent {
         } else {
             (east - west).clamp(0, TURN_E7)
         };
-        // In −180° to 180°, which fits.
-        let west = (west + TURN_E7 / 2).rem_euclid(TURN_E7) - TURN_E7 / 2;
         Self {
             south_e7: lat(south),
             north_e7: lat(north),
-            west_e7: west as i32,
+            west_e7: turned(west),
             width_e7: width as u32,
+        }
+    }
+
+    /// A box in degrees, as near to it as fits inside.
+    pub(super) fn within_degrees([south, west, north, east]: [f64; 4]) -> Self {
+        let up = |degrees: f64| (degrees * 1e7).ceil() as i64;
+        let down = |degrees: f64| (degrees * 1e7).floor() as i64;
+        let lat = |e7: i64| e7.clamp(-TURN_E7 / 4, TURN_E7 / 4) as i32;
+        let (west, east) = (up(west), down(east));
+        Self {
+            south_e7: lat(up(south)),
+            // Where nothing fits in between: to the south of its own south.
+            north_e7: lat(if east < west {
+                up(south) - 1
+            } else {
+                down(north)
+            }),
+            west_e7: turned(west),
+            width_e7: (east - west).clamp(0, TURN_E7) as u32,
         }
     }
 
@@ -76,17 +93,30 @@ impl Extent {
         ])
     }
 
+    /// Whether a place lies in it.
+    pub(super) fn holds(&self, at: Position) -> bool {
+        (self.south_e7..=self.north_e7).contains(&at.lat_e7())
+            && eastward(self.west_e7, at.lon_e7()) <= i64::from(self.width_e7)
+    }
+
     /// Whether the two have something in common.
     pub(super) fn meets(&self, other: &Self) -> bool {
-        let apart = |west: i32, east: i32| {
-            let apart = i64::from(east) - i64::from(west);
-            if apart < 0 { apart + TURN_E7 } else { apart }
-        };
         self.south_e7 <= other.north_e7
             && other.south_e7 <= self.north_e7
-            && (apart(self.west_e7, other.west_e7) <= i64::from(self.width_e7)
-                || apart(other.west_e7, self.west_e7) <= i64::from(other.width_e7))
+            && (eastward(self.west_e7, other.west_e7) <= i64::from(self.width_e7)
+                || eastward(other.west_e7, self.west_e7) <= i64::from(other.width_e7))
     }
+}
+
+/// A longitude of any turn, in −180° to 180°, which fits.
+fn turned(lon_e7: i64) -> i32 {
+    ((lon_e7 + TURN_E7 / 2).rem_euclid(TURN_E7) - TURN_E7 / 2) as i32
+}
+
+/// From `west` to the east until `east`, 1e-7°.
+fn eastward(west_e7: i32, east_e7: i32) -> i64 {
+    let apart = i64::from(east_e7) - i64::from(west_e7);
+    if apart < 0 { apart + TURN_E7 } else { apart }
 }
 
 #[cfg(test)]

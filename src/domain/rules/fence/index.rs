@@ -33,16 +33,45 @@ const CIRCUMRADIUS: f64 = 1.4;
 const SPACING: f64 = 1.2;
 
 /// Geofences by cell.
+///
+/// Invariant: a geofence's id, its slot and all of its cells name each other.
 #[derive(Debug, Default)]
 pub struct FenceIndex {
-    fences: FxHashMap<GeofenceId, Arc<Indexed>>,
+    ids: FxHashMap<GeofenceId, Handle>,
+    /// Empty where one was removed.
+    slots: Vec<Option<Indexed>>,
+    free: Vec<Handle>,
     pub(super) cells: FxHashMap<CellIndex, Vec<Placed>>,
     /// How many geofences are covered at each resolution.
     pub(super) in_use: [u32; 16],
 }
 
+/// Where a geofence was found last: a short way to it, which goes astray when the index is changed.
+/// Handles say nothing about a geofence, so that all are equal.
+#[derive(Debug, Clone, Copy)]
+pub struct Handle(u32);
+
+impl Default for Handle {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
+}
+
+impl PartialEq for Handle {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Handle {
+    /// Whether both lead to the same place.
+    pub(in crate::domain::rules) fn is(self, other: Self) -> bool {
+        self.0 == other.0
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Indexed {
+struct Indexed {
     fence: Fence,
     resolution: Resolution,
     cells: Vec<CellIndex>,
@@ -52,7 +81,7 @@ pub(super) struct Indexed {
 #[derive(Debug, Clone)]
 pub(super) struct Placed {
     extent: Extent,
-    indexed: Arc<Indexed>,
+    handle: Handle,
 }
 
 impl FenceIndex {
@@ -60,33 +89,40 @@ impl FenceIndex {
     /// the index afterwards.
     pub fn put(&mut self, geofence: Arc<Geofence>) -> Result<(), FenceError> {
         self.remove(&geofence.id);
+        let id = geofence.id.clone();
         let fence = Fence::new(geofence)?;
         let (resolution, cells) = cover(&fence);
         let extent = fence.extent();
-        let indexed = Arc::new(Indexed {
+        let handle = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            Handle((self.slots.len() - 1) as u32)
+        });
+        for cell in &cells {
+            let here = self.cells.entry(*cell).or_default();
+            here.push(Placed { extent, handle });
+        }
+        self.in_use[usize::from(u8::from(resolution))] += 1;
+        self.slots[handle.0 as usize] = Some(Indexed {
             fence,
             resolution,
             cells,
         });
-        for cell in &indexed.cells {
-            let indexed = indexed.clone();
-            let here = self.cells.entry(*cell).or_default();
-            here.push(Placed { extent, indexed });
-        }
-        self.in_use[usize::from(u8::from(resolution))] += 1;
-        self.fences
-            .insert(indexed.fence.geofence.id.clone(), indexed);
+        self.ids.insert(id, handle);
         Ok(())
     }
 
     /// Removes a geofence.
     pub fn remove(&mut self, id: &GeofenceId) {
-        let Some(old) = self.fences.remove(id) else {
+        let Some(handle) = self.ids.remove(id) else {
+            return;
+        };
+        self.free.push(handle);
+        let Some(old) = self.slots[handle.0 as usize].take() else {
             return;
         };
         for cell in &old.cells {
             if let Some(here) = self.cells.get_mut(cell) {
-                here.retain(|other| !Arc::ptr_eq(&other.indexed, &old));
+                here.retain(|other| !other.handle.is(handle));
                 if here.is_empty() {
                     self.cells.remove(cell);
                 }
@@ -98,36 +134,50 @@ impl FenceIndex {
     /// The geofence of this id.
     #[must_use]
     pub fn get(&self, id: &GeofenceId) -> Option<&Fence> {
-        self.fences.get(id).map(|indexed| &indexed.fence)
+        self.at(*self.ids.get(id)?)
+    }
+
+    /// As [`FenceIndex::get`]: where `handle` still leads to it, without a search. It does
+    /// afterwards.
+    pub fn find(&self, id: &GeofenceId, handle: &mut Handle) -> Option<&Fence> {
+        let there = self.at(*handle);
+        there.filter(|f| f.id == *id).or_else(|| {
+            *handle = self.ids.get(id).copied().unwrap_or_default();
+            self.at(*handle)
+        })
+    }
+
+    /// The geofence that `handle` leads to.
+    #[must_use]
+    pub fn at(&self, handle: Handle) -> Option<&Fence> {
+        let slot = self.slots.get(handle.0 as usize)?.as_ref();
+        slot.map(|indexed| &indexed.fence)
     }
 
     /// Versions of all geofences, in no order.
     pub fn versions(&self) -> impl Iterator<Item = (&GeofenceId, i64)> {
-        self.fences
-            .iter()
-            .map(|(id, indexed)| (id, indexed.fence.geofence.version))
+        let known = self.slots.iter().flatten();
+        known.map(|indexed| {
+            let fence = &indexed.fence;
+            (&fence.id, fence.geofence.version)
+        })
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.fences.is_empty()
+        self.ids.is_empty()
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.fences.len()
-    }
-
-    /// Every geofence that a place is in, and others near it.
-    pub fn near(&self, at: Position) -> impl Iterator<Item = &Fence> {
-        self.in_cell_of(at, Extent::of_way(at, at, BESIDE_M))
+        self.ids.len()
     }
 
     /// Every geofence that the way from `from` to `to` touches or that `to` is in, and others near
     /// them, some more than once. Of a way of more than [`MAX_STEPS`] steps only its end is asked.
-    pub fn near_way(&self, from: Option<Position>, to: Position) -> impl Iterator<Item = &Fence> {
+    pub fn near_way(&self, from: Option<Position>, to: Position) -> impl Iterator<Item = Handle> {
         let from = from.unwrap_or(to);
         let way_m = flat_m(from, to);
         let steps = (way_m / SLACK_M).ceil().max(1.0);
@@ -144,7 +194,7 @@ impl FenceIndex {
     }
 
     /// The geofences in the cells of a place whose boxes meet `extent`.
-    fn in_cell_of(&self, at: Position, extent: Extent) -> impl Iterator<Item = &Fence> {
+    fn in_cell_of(&self, at: Position, extent: Extent) -> impl Iterator<Item = Handle> {
         let cell = self.cell_of(at);
         let asked = (0..=15_u8).zip(self.in_use).filter(|(_, count)| *count > 0);
         asked
@@ -154,7 +204,7 @@ impl FenceIndex {
             })
             .flatten()
             .filter(move |placed| placed.extent.meets(&extent))
-            .map(|placed| &placed.indexed.fence)
+            .map(|placed| placed.handle)
     }
 
     /// The cell of a place at the finest resolution; `None` while there is no geofence.

@@ -12,13 +12,13 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use index::FenceIndex;
+pub use index::{FenceIndex, Handle};
 pub use outline::CrossingEdges;
 
 use self::extent::Extent;
 use self::polygon::Polygon;
 use crate::domain::geo::EARTH_RADIUS_M;
-use crate::domain::{Geofence, Position, Shape};
+use crate::domain::{Geofence, GeofenceEvent, GeofenceId, Position, Shape};
 
 /// Why a shape cannot be judged by. Such a geofence tells nothing; everything else goes on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,9 +100,16 @@ fn chord2_of(distance_m: f64) -> f64 {
     (2.0 * half.sin()).powi(2)
 }
 
-/// A geofence, prepared.
+/// A geofence, prepared. What is asked with every fix lies here and not behind a pointer: with
+/// thousands of geofences it is memory that takes the time.
 #[derive(Debug, Clone)]
 pub struct Fence {
+    /// Its id.
+    pub id: GeofenceId,
+    /// Seconds after which a stay is a dwell.
+    pub dwell_s: Option<u32>,
+    /// Whether a way through is told.
+    pub tells_crossings: bool,
     /// What it was made from.
     pub geofence: Arc<Geofence>,
     area: Area,
@@ -115,7 +122,12 @@ enum Area {
         radius_m: f64,
         chord2: f64,
     },
-    Polygon(Box<Polygon>),
+    Polygon {
+        /// A box that lies in it, if its middle does.
+        core: Option<Extent>,
+        size_m: f64,
+        polygon: Box<Polygon>,
+    },
 }
 
 impl Area {
@@ -132,7 +144,14 @@ impl Area {
                     chord2: chord2_of(radius_m),
                 })
             }
-            Shape::Polygon { rings } => Ok(Self::Polygon(Box::new(Polygon::new(rings)?))),
+            Shape::Polygon { rings } => {
+                let polygon = Box::new(Polygon::new(rings)?);
+                Ok(Self::Polygon {
+                    core: polygon.core_deg().map(Extent::within_degrees),
+                    size_m: polygon.size_m(),
+                    polygon,
+                })
+            }
         }
     }
 }
@@ -141,7 +160,13 @@ impl Fence {
     /// Prepares a geofence.
     pub fn new(geofence: Arc<Geofence>) -> Result<Self, FenceError> {
         let area = Area::new(&geofence.shape)?;
-        Ok(Self { geofence, area })
+        Ok(Self {
+            id: geofence.id.clone(),
+            dwell_s: geofence.dwell_s,
+            tells_crossings: geofence.events.contains(&GeofenceEvent::Cross),
+            geofence,
+            area,
+        })
     }
 
     /// Refuses a shape that a geofence should not be made of, with the reason. Stricter than
@@ -162,7 +187,10 @@ impl Fence {
     pub fn contains(&self, spot: &Spot) -> bool {
         match &self.area {
             Area::Circle { center, chord2, .. } => center.chord2(spot) <= *chord2,
-            Area::Polygon(polygon) => polygon.contains(spot.position),
+            Area::Polygon { core, polygon, .. } => {
+                core.is_some_and(|core| core.holds(spot.position))
+                    || polygon.contains(spot.position)
+            }
         }
     }
 
@@ -174,7 +202,7 @@ impl Fence {
             Area::Circle {
                 center, radius_m, ..
             } => center.distance_m(spot) - radius_m,
-            Area::Polygon(polygon) => {
+            Area::Polygon { polygon, .. } => {
                 let away_m = polygon.border_m(spot.position, reach_m);
                 if polygon.contains(spot.position) {
                     -away_m
@@ -214,7 +242,7 @@ impl Fence {
                 ];
                 chord2(&nearest, &center.unit) <= *reach
             }
-            Area::Polygon(polygon) => polygon.is_touched_by(a.position, b.position),
+            Area::Polygon { polygon, .. } => polygon.is_touched_by(a.position, b.position),
         }
     }
 
@@ -223,7 +251,7 @@ impl Fence {
     pub fn size_m(&self) -> f64 {
         match &self.area {
             Area::Circle { radius_m, .. } => *radius_m,
-            Area::Polygon(polygon) => polygon.size_m(),
+            Area::Polygon { size_m, .. } => *size_m,
         }
     }
 
@@ -233,7 +261,7 @@ impl Fence {
             Area::Circle {
                 center, radius_m, ..
             } => (*center, *radius_m),
-            Area::Polygon(polygon) => polygon.bounds(),
+            Area::Polygon { polygon, .. } => polygon.bounds(),
         }
     }
 
@@ -243,7 +271,7 @@ impl Fence {
             Area::Circle {
                 center, radius_m, ..
             } => Extent::around(center.position, *radius_m),
-            Area::Polygon(polygon) => Extent::of_degrees(polygon.edges_deg()),
+            Area::Polygon { polygon, .. } => Extent::of_degrees(polygon.edges_deg()),
         }
     }
 
@@ -255,7 +283,7 @@ impl Fence {
         }
         match &self.area {
             Area::Circle { .. } => true,
-            Area::Polygon(polygon) => {
+            Area::Polygon { polygon, .. } => {
                 polygon.contains(spot.position)
                     || polygon.border_m(spot.position, within_m) <= within_m
             }

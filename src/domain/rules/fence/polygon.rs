@@ -25,11 +25,19 @@ const BANDS_AN_EDGE: f64 = 3.0;
 /// distances are taken for too small rather than for too large.
 const LEAST_COS: f64 = 0.01;
 
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+/// From and to, degrees: (east, north).
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Edge {
-    /// From and to, degrees: (east, north).
     from: (f64, f64),
     to: (f64, f64),
+}
+
+/// An edge as it is kept, half as large: 1e-7° to the east and north of the polygon's corner, as
+/// exact as positions are.
+#[derive(Debug, Clone, Copy, Default)]
+struct KeptEdge {
+    from: (u32, u32),
+    to: (u32, u32),
 }
 
 #[derive(Debug, Clone)]
@@ -41,7 +49,7 @@ pub(super) struct Polygon {
     north: f64,
     size_m: f64,
     /// Edges band by band from the south; one that spans several bands stands in each.
-    edges: Vec<Edge>,
+    edges: Vec<KeptEdge>,
     /// Where each band begins in `edges`, and the end.
     bands: Vec<u32>,
 }
@@ -122,10 +130,10 @@ impl Polygon {
             self.bands[band + 1] += self.bands[band];
         }
         let mut next = self.bands.clone();
-        self.edges = vec![Edge::default(); self.bands[count] as usize];
+        self.edges = vec![KeptEdge::default(); self.bands[count] as usize];
         for edge in all {
             for band in spans(self, edge) {
-                self.edges[next[band] as usize] = *edge;
+                self.edges[next[band] as usize] = self.keep(edge);
                 next[band] += 1;
             }
         }
@@ -140,12 +148,22 @@ impl Polygon {
         (band as usize).min(count - 1)
     }
 
-    fn band(&self, band: usize) -> &[Edge] {
-        &self.edges[self.bands[band] as usize..self.bands[band + 1] as usize]
+    fn keep(&self, edge: &Edge) -> KeptEdge {
+        let e7 = |degrees: f64, from: f64| ((degrees - from) * 1e7).round() as u32;
+        let keep = |(x, y): (f64, f64)| (e7(x, self.west), e7(y, self.south));
+        KeptEdge {
+            from: keep(edge.from),
+            to: keep(edge.to),
+        }
+    }
+
+    /// A place in the units of kept edges.
+    fn kept_units(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        ((x - self.west) * 1e7, (y - self.south) * 1e7)
     }
 
     /// Edges of all bands between two latitudes; some more than once.
-    fn edges_between(&self, low: f64, high: f64) -> &[Edge] {
+    fn edges_between(&self, low: f64, high: f64) -> &[KeptEdge] {
         let (first, last) = (self.band_of(low), self.band_of(high));
         &self.edges[self.bands[first] as usize..self.bands[last + 1] as usize]
     }
@@ -159,12 +177,18 @@ impl Polygon {
 
     pub(super) fn contains(&self, at: Position) -> bool {
         let (x, y) = self.place(at);
+        self.is_inside(x, y)
+    }
+
+    fn is_inside(&self, x: f64, y: f64) -> bool {
         if !(self.west..=self.east).contains(&x) || !(self.south..=self.north).contains(&y) {
             return false;
         }
-        let crossed = self.band(self.band_of(y)).iter().filter(|e| {
-            (e.from.1 > y) != (e.to.1 > y)
-                && x < e.from.0 + (y - e.from.1) / (e.to.1 - e.from.1) * (e.to.0 - e.from.0)
+        let edges = self.edges_between(y, y).iter().map(KeptEdge::ends);
+        let (x, y) = self.kept_units((x, y));
+        let crossed = edges.filter(|[from, to]| {
+            (from.1 > y) != (to.1 > y)
+                && x < from.0 + (y - from.1) / (to.1 - from.1) * (to.0 - from.0)
         });
         crossed.count() % 2 == 1
     }
@@ -178,19 +202,19 @@ impl Polygon {
             return beyond;
         }
         let east = y.to_radians().cos().max(LEAST_COS);
+        let (x, north) = self.kept_units((x, y));
         let nearest2 = self
             .edges_between(y - reach_deg, y + reach_deg)
             .iter()
-            .map(|e| {
-                let from = ((e.from.0 - x) * east, e.from.1 - y);
-                let to = ((e.to.0 - x) * east, e.to.1 - y);
+            .map(|edge| {
+                let [from, to] = edge.ends().map(|end| ((end.0 - x) * east, end.1 - north));
                 distance2_to(from, to)
             })
             .fold(f64::MAX, f64::min);
         if nearest2 == f64::MAX {
             beyond
         } else {
-            nearest2.sqrt() * METERS_A_DEGREE
+            nearest2.sqrt() * METERS_A_DEGREE / 1e7
         }
     }
 
@@ -206,9 +230,9 @@ impl Polygon {
         if high < self.south || low > self.north {
             return false;
         }
-        self.edges_between(low, high)
-            .iter()
-            .any(|e| crosses(from, to, e.from, e.to))
+        let edges = self.edges_between(low, high).iter().map(KeptEdge::ends);
+        let [from, to] = [from, to].map(|end| self.kept_units(end));
+        edges.into_iter().any(|[a, b]| crosses(from, to, a, b))
     }
 
     pub(super) fn size_m(&self) -> f64 {
@@ -218,6 +242,34 @@ impl Polygon {
     /// South, west, north and east edge, degrees, longitudes unrolled.
     pub(super) fn edges_deg(&self) -> [f64; 4] {
         [self.south, self.west, self.north, self.east]
+    }
+
+    /// South, west, north and east edge of a box that lies in it, degrees, longitudes unrolled: around
+    /// its middle, up to the nearest edge. Most places in a polygon that is about round lie in there.
+    pub(super) fn core_deg(&self) -> Option<[f64; 4]> {
+        let (x, y) = (
+            f64::midpoint(self.west, self.east),
+            f64::midpoint(self.south, self.north),
+        );
+        if !self.is_inside(x, y) {
+            return None;
+        }
+        // The largest box of the proportions of the polygon's own that no edge comes into: of each
+        // edge what is nearest, with both directions measured in halves of the polygon.
+        let kept = self.kept_units((x, y));
+        let (wide, high) = (kept.0.max(f64::MIN_POSITIVE), kept.1.max(f64::MIN_POSITIVE));
+        let nearest2 = self
+            .edges
+            .iter()
+            .map(|edge| {
+                let scaled = |p: (f64, f64)| ((p.0 - kept.0) / wide, (p.1 - kept.1) / high);
+                let [from, to] = edge.ends().map(scaled);
+                distance2_to(from, to)
+            })
+            .fold(f64::MAX, f64::min);
+        let half = (nearest2 / 2.0).sqrt() * 1e-7;
+        let (wide, high) = (wide * half, high * half);
+        Some([y - high, x - wide, y + high, x + wide])
     }
 
     /// A circle around it.
@@ -239,6 +291,13 @@ impl Polygon {
             .map(|(lon, lat)| geo::distance_m(middle, Position::from_any_degrees(*lat, *lon)))
             .fold(0.0, f64::max);
         (Spot::from(middle), farthest * 1.01 + 1.0)
+    }
+}
+
+impl KeptEdge {
+    /// Both ends, in units of 1e-7°.
+    fn ends(&self) -> [(f64, f64); 2] {
+        [self.from, self.to].map(|(x, y)| (f64::from(x), f64::from(y)))
     }
 }
 

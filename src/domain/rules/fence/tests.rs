@@ -202,21 +202,56 @@ fn the_index_changes_while_it_is_asked() {
     let mut index = FenceIndex::default();
     let center = at(35.9, 14.5);
     let circle = |radius_m| Shape::Circle { center, radius_m };
-    assert_eq!(index.near(center).count(), 0);
+    assert_eq!(index.near_way(None, center).count(), 0);
     index.put(geofence("a", circle(100.0))).expect("put");
     index.put(geofence("b", circle(5_000.0))).expect("put");
-    assert_eq!(index.near(center).count(), 2);
+    assert_eq!(index.near_way(None, center).count(), 2);
     let elsewhere = Shape::Circle {
         center: at(-35.0, 100.0),
         radius_m: 100.0,
     };
     index.put(geofence("a", elsewhere)).expect("put");
-    assert_eq!(index.near(center).count(), 1);
+    assert_eq!(index.near_way(None, center).count(), 1);
     let refused = index.put(geofence("b", circle(0.0)));
     assert_eq!((refused, index.len()), (Err(FenceError::Radius), 1));
     index.remove(&GeofenceId::try_from("a").expect("an id"));
     assert!(index.is_empty() && index.cells.is_empty());
     assert_eq!(index.in_use, [0; 16]);
+}
+
+#[test]
+fn a_handle_that_has_gone_astray_finds_its_geofence_again() {
+    let center = at(35.9, 14.5);
+    let circle = |id| {
+        geofence(
+            id,
+            Shape::Circle {
+                center,
+                radius_m: 100.0,
+            },
+        )
+    };
+    let [a, b] = ["a", "b"].map(|id| GeofenceId::try_from(id).expect("an id"));
+    let mut index = FenceIndex::default();
+    index.put(circle("a")).expect("put");
+    let mut handle = Handle::default();
+    assert_eq!(
+        index.find(&a, &mut handle).map(|f| &f.geofence.id),
+        Some(&a)
+    );
+    index.remove(&a);
+    assert!(index.at(handle).is_none());
+    // Its slot is another's now.
+    index.put(circle("b")).expect("put");
+    assert_eq!(index.at(handle).map(|f| &f.geofence.id), Some(&b));
+    assert!(index.find(&a, &mut handle).is_none());
+    assert!(index.at(handle).is_none(), "it leads nowhere");
+    index.put(circle("a")).expect("put");
+    assert_eq!(
+        index.find(&a, &mut handle).map(|f| &f.geofence.id),
+        Some(&a)
+    );
+    assert_eq!(index.at(handle).map(|f| &f.geofence.id), Some(&a));
 }
 
 proptest! {
@@ -232,7 +267,9 @@ proptest! {
         let mut index = FenceIndex::default();
         index.put(geofence("f", Shape::Circle { center, radius_m })).expect("put");
         let inside = geo::destination(center, bearing, radius_m * share * 0.999);
-        prop_assert!(index.near(inside).any(|f| f.contains(&inside.into())));
+        let near = index.near_way(None, inside);
+        let mut fences = near.filter_map(|handle| index.at(handle));
+        prop_assert!(fences.any(|f| f.contains(&inside.into())));
     }
 
     #[test]
@@ -249,7 +286,42 @@ proptest! {
         index.put(geofence("f", polygon(&star(lat, lon, n * 2, size)))).expect("put");
         // Within 0.6 × cos(π / n), so inside whatever the number of corners.
         let inside = at(lat + size * share * angle.sin() * 0.4, lon + size * share * angle.cos() * 0.4);
-        prop_assert!(index.near(inside).any(|f| f.contains(&inside.into())));
+        let near = index.near_way(None, inside);
+        let mut fences = near.filter_map(|handle| index.at(handle));
+        prop_assert!(fences.any(|f| f.contains(&inside.into())));
+    }
+
+    #[test]
+    fn a_polygon_is_the_same_as_a_slow_look_at_each_edge(
+        lat in -60.0_f64..60.0,
+        lon in -170.0_f64..170.0,
+        size_log in -3.5_f64..0.5,
+        radii in proptest::collection::vec(0.05_f64..1.0, 3..60),
+        places in proptest::collection::vec((-1.1_f64..1.1, -1.1_f64..1.1), 50),
+    ) {
+        let size = 10_f64.powf(size_log);
+        // As positions are stored, so that both look at the same corners.
+        let corners: Vec<(f64, f64)> = radii
+            .iter()
+            .enumerate()
+            .map(|(i, radius)| {
+                let angle = i as f64 / radii.len() as f64 * std::f64::consts::TAU;
+                let corner = at(
+                    lat + size * radius * angle.sin(),
+                    lon + size * radius * angle.cos(),
+                );
+                (corner.lat(), corner.lon())
+            })
+            .collect();
+        let fence = fence(polygon(&corners));
+        for (north, east) in places {
+            let place = at(lat + size * north, lon + size * east);
+            prop_assert_eq!(
+                fence.contains(&place.into()),
+                slowly_contains(&corners, place.lat(), place.lon()),
+                "{:?}", place
+            );
+        }
     }
 
     #[test]
@@ -269,6 +341,7 @@ proptest! {
         let from = geo::destination(middle, bearing + 180.0, before_m);
         let to = geo::destination(middle, bearing, after_m);
         let touched = |f: &Fence| f.is_touched_by(&from.into(), &to.into());
-        prop_assert!(index.near_way(Some(from), to).any(touched));
+        let near = index.near_way(Some(from), to);
+        prop_assert!(near.filter_map(|handle| index.at(handle)).any(touched));
     }
 }
