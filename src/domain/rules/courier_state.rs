@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fences::{self, FenceState};
+use super::fences::{self, FenceState, FenceStates};
 use super::presence::Presence;
 use super::stillness::Stillness;
 use super::stops::{self, StopState};
@@ -45,7 +45,7 @@ pub struct CourierState {
     /// Where the courier stands.
     pub(super) still: Option<Stillness>,
     /// Geofences that the courier is in, or is passing.
-    pub(super) fences: Vec<FenceState>,
+    pub(super) fences: Option<Box<FenceStates>>,
     /// What has to do with deliveries.
     pub(super) run: Option<Box<RunState>>,
     /// When the last alarm was told of; 0: never.
@@ -161,11 +161,17 @@ impl CourierState {
         if let Some(still) = &mut self.still {
             still.judge(now, ground.run, ground.rules, &self.recent, told);
         }
-        for state in &mut self.fences {
+        let known = self.fences.as_mut().map(|known| known.states_mut());
+        for state in known.into_iter().flatten() {
             if let Some(fence) = ground.fences.get(&state.geofence) {
                 state.dwell(fence, now, &self.recent, told);
             }
         }
+    }
+
+    /// Where the courier stands with geofences.
+    pub(super) fn fences(&self) -> &[FenceState] {
+        self.fences.as_ref().map_or(&[], |known| known.states())
     }
 
     fn alarm(&mut self, at: UnixMs, told: &mut Vec<Told>) {

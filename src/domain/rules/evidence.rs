@@ -64,7 +64,7 @@ impl Evidence {
             at: s.at,
             lat: s.position.lat(),
             lon: s.position.lon(),
-            accuracy_m: s.accuracy_m,
+            accuracy_m: s.accuracy_m(),
             distance_m: distance_m(s.position).map(|m| (m * 10.0).round() / 10.0),
         });
         Self {

@@ -31,6 +31,27 @@ pub struct FenceState {
     pub passing: Option<Passing>,
 }
 
+/// Where a courier stands with all geofences; most stand with none, so that this is behind a pointer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FenceStates(Vec<FenceState>);
+
+impl FenceStates {
+    /// As a courier keeps them.
+    pub(super) fn of(states: Vec<FenceState>) -> Option<Box<Self>> {
+        (!states.is_empty()).then(|| Box::new(Self(states)))
+    }
+
+    /// One after the other.
+    pub(super) fn states(&self) -> &[FenceState] {
+        &self.0
+    }
+
+    /// To be changed.
+    pub(super) fn states_mut(&mut self) -> &mut [FenceState] {
+        &mut self.0
+    }
+}
+
 /// A way through a geofence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Passing {
@@ -55,7 +76,7 @@ fn is_spike(before: Position, middle: Position, after: Position) -> bool {
 
 /// Judges the newest fix of `recent`.
 pub(super) fn see(
-    states: &mut Vec<FenceState>,
+    known: &mut Option<Box<FenceStates>>,
     recent: &Recent,
     index: &FenceIndex,
     told: &mut Vec<Told>,
@@ -63,7 +84,7 @@ pub(super) fn see(
     let Some(newest) = recent.newest() else {
         return;
     };
-    if index.is_empty() && states.is_empty() {
+    if index.is_empty() && known.is_none() {
         return;
     }
     let spot = Spot::from(newest.position);
@@ -71,15 +92,19 @@ pub(super) fn see(
         (Some(a), Some(b)) if a != b => is_spike(a.position, b.position, newest.position),
         _ => false,
     };
-    for state in states.iter_mut() {
-        if let Some(fence) = index.find(&state.geofence, &mut state.handle) {
-            state.see(fence, &spot, spike, recent, told);
-        } else {
-            state.zone = Zone::default();
-            state.passing = None;
+    if let Some(known) = known {
+        for state in &mut known.0 {
+            if let Some(fence) = index.find(&state.geofence, &mut state.handle) {
+                state.see(fence, &spot, spike, recent, told);
+            } else {
+                state.zone = Zone::default();
+                state.passing = None;
+            }
         }
+        known
+            .0
+            .retain(|state| !state.zone.is_blank() || state.passing.is_some());
     }
-    states.retain(|state| !state.zone.is_blank() || state.passing.is_some());
     let from = if spike {
         recent.back(2)
     } else {
@@ -87,9 +112,11 @@ pub(super) fn see(
     };
     let from = from.filter(|from| newest.at.since(from.at) <= WAY_WITHIN_MS);
     for handle in index.near_way(from.map(|f| f.position), newest.position) {
-        let known = states.iter_mut().find(|s| s.handle.is(handle));
+        let state = known
+            .as_mut()
+            .and_then(|known| known.0.iter_mut().find(|s| s.handle.is(handle)));
         // Inside is the usual case, and needs no look at the geofence.
-        if known
+        if state
             .as_ref()
             .is_some_and(|s| s.zone.is_inside() || s.passing.is_some())
         {
@@ -99,10 +126,17 @@ pub(super) fn see(
             continue;
         };
         let passing = passing(fence, &spot, newest, from);
-        match known {
-            Some(known) => known.passing = passing,
-            None => states.extend(meet(fence, handle, &spot, newest, passing)),
+        match state {
+            Some(state) => state.passing = passing,
+            None => {
+                if let Some(met) = meet(fence, handle, &spot, newest, passing) {
+                    known.get_or_insert_default().0.push(met);
+                }
+            }
         }
+    }
+    if known.as_ref().is_some_and(|known| known.0.is_empty()) {
+        *known = None;
     }
 }
 
@@ -118,7 +152,7 @@ fn passing(
     let size_m = fence.size_m();
     if [&before, newest]
         .iter()
-        .any(|end| is_vague(size_m, end.accuracy_m))
+        .any(|end| is_vague(size_m, end.accuracy_m()))
     {
         return None;
     }
@@ -164,10 +198,10 @@ fn vote_of(fence: &Fence, spot: &Spot, sighting: &Sighting) -> Vote {
     let border_m = if fence.contains(spot) {
         0.0
     } else {
-        let accuracy_m = sighting.accuracy_m.map_or(0.0, f64::from);
+        let accuracy_m = sighting.accuracy_m().map_or(0.0, f64::from);
         fence.border_m(spot, exit_margin_m(size_m) + accuracy_m + 1.0)
     };
-    vote(border_m, size_m, sighting.accuracy_m)
+    vote(border_m, size_m, sighting.accuracy_m())
 }
 
 impl FenceState {

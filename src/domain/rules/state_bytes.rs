@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::courier_state::RunState;
 use super::fence::Handle;
-use super::fences::{FenceState, Passing};
+use super::fences::{FenceState, FenceStates, Passing};
 use super::presence::Presence;
 use super::stillness::Stillness;
 use super::stops::{Stop, StopState};
@@ -131,7 +131,7 @@ impl CourierState {
             recent: self.recent.iter().map(SightingBlob::from).collect(),
             stops: run.map_or(Vec::new(), |r| r.stops.iter().map(StopBlob::from).collect()),
             sos_at_ms: (self.sos_at > UnixMs(0)).then_some(self.sos_at.0),
-            fences: self.fences.iter().map(FenceBlob::from).collect(),
+            fences: self.fences().iter().map(FenceBlob::from).collect(),
             silent_since_ms: self.presence.silent_since.0,
             offline: self.presence.offline,
             still: self.still.as_ref().map(StillBlob::from),
@@ -158,7 +158,7 @@ impl CourierState {
                 offline: blob.offline,
             },
             still: blob.still.as_ref().map(Stillness::try_from).transpose()?,
-            fences: fences?,
+            fences: FenceStates::of(fences?),
             sos_at: UnixMs(blob.sos_at_ms.unwrap_or_default()),
             run: run_of(&blob)?,
         })
@@ -185,8 +185,8 @@ impl From<&Sighting> for SightingBlob {
             at_ms: sighting.at.0,
             lat_e7: sighting.position.lat_e7(),
             lon_e7: sighting.position.lon_e7(),
-            accuracy_m: sighting.accuracy_m,
-            speed_mps: sighting.speed_mps,
+            accuracy_m: sighting.accuracy_m(),
+            speed_mps: sighting.speed_mps(),
         }
     }
 }
@@ -195,12 +195,8 @@ impl TryFrom<&SightingBlob> for Sighting {
     type Error = StateError;
 
     fn try_from(blob: &SightingBlob) -> Result<Self, StateError> {
-        Ok(Self {
-            at: UnixMs(blob.at_ms),
-            position: position(blob.lat_e7, blob.lon_e7)?,
-            accuracy_m: blob.accuracy_m,
-            speed_mps: blob.speed_mps,
-        })
+        let (at, position) = (UnixMs(blob.at_ms), position(blob.lat_e7, blob.lon_e7)?);
+        Ok(Self::new(at, position, blob.accuracy_m, blob.speed_mps))
     }
 }
 

@@ -41,7 +41,7 @@ impl Stillness {
     /// Takes a fix.
     pub(super) fn see(&mut self, sighting: &Sighting) {
         let slack_m = sighting
-            .accuracy_m
+            .accuracy_m()
             .map_or(0.0, f64::from)
             .min(STANDS_WITHIN_M);
         if geo::distance_m(self.place, sighting.position) <= STANDS_WITHIN_M + slack_m {

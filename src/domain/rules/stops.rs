@@ -83,7 +83,7 @@ const CLOCKS_DIFFER_MS: i64 = 60_000;
 /// before says, whichever is less. Standing still shows in either, sooner or later.
 fn speed_mps(recent: &Recent) -> Option<f64> {
     let newest = recent.newest()?;
-    let measured = newest.speed_mps.map(f64::from);
+    let measured = newest.speed_mps().map(f64::from);
     let implied = recent.previous().map(|before| {
         let seconds = newest.at.since(before.at).max(1) as f64 / 1000.0;
         geo::distance_m(newest.position, before.position) / seconds
@@ -167,12 +167,12 @@ impl StopState {
         let near = vote(
             distance_m - rules.approaching_m,
             rules.approaching_m,
-            newest.accuracy_m,
+            newest.accuracy_m(),
         );
         let mut here = vote(
             distance_m - rules.arrived_m,
             rules.arrived_m,
-            newest.accuracy_m,
+            newest.accuracy_m(),
         );
         let too_fast = speed_mps(recent).is_some_and(|v| v > rules.arrived_below_mps);
         if here == Vote::Inside && too_fast {
