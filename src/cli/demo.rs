@@ -88,13 +88,23 @@ async fn join(api: &Api, key: &str) -> anyhow::Result<()> {
     let path = format!("/v1/couriers/{PHONE}/join-codes");
     let code: Value = post(api, key, &path, &json!({})).await?;
     let url = text(&code, "url")?;
-    let picture = qrcode::QrCode::new(&url)?
-        .render::<qrcode::render::unicode::Dense1x2>()
-        .dark_color(qrcode::render::unicode::Dense1x2::Light)
-        .light_color(qrcode::render::unicode::Dense1x2::Dark)
-        .build();
+    let picture = fast_qr::QRBuilder::new(url.as_str())
+        .build()
+        .map_err(|error| anyhow::anyhow!("draw {url}: {error:?}"))?;
+    let picture = framed(&picture.to_str());
     println!("\n{picture}\n  Phone     {url}   (15 minutes, once)");
     Ok(())
+}
+
+/// A QR code for a terminal, which is mostly dark, with more white around it: phones need that.
+fn framed(code: &str) -> String {
+    let width = code.lines().map(|line| line.chars().count()).max();
+    let edge = "█".repeat(width.unwrap_or_default() + 6);
+    let lines = code.lines().skip(1).map(|line| format!("███{line}███"));
+    let mut framed = vec![edge.clone(), edge.clone()];
+    framed.extend(lines);
+    framed.extend([edge.clone(), edge]);
+    framed.join("\n")
 }
 
 async fn post(api: &Api, key: &str, path: &str, body: &Value) -> anyhow::Result<Value> {

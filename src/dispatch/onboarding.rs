@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use qrcode::render::svg;
-use qrcode::{EcLevel, QrCode};
+use fast_qr::convert::Builder;
+use fast_qr::convert::svg::SvgBuilder;
+use fast_qr::{ECL, QRBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -22,8 +23,8 @@ use crate::http::{ApiJson, ApiPath, AsDispatcher, ClientAddr, Creating, Problem,
 
 /// How long a code to join or to sign in is good, milliseconds.
 pub(super) const CODE_VALID_MS: i64 = 15 * 60 * 1000;
-/// Side of a QR code, pixels; it is a vector picture and may be shown at any size.
-const QR_PIXELS: u32 = 240;
+/// White around a QR code, modules: what its standard asks for.
+const QR_MARGIN: usize = 4;
 
 /// Links that configure apps, and the same as QR codes (SVG).
 #[derive(Debug, Serialize, ToSchema)]
@@ -105,13 +106,10 @@ fn owntracks(dispatch: &Dispatch, courier: &CourierId, token: &str) -> String {
     format!("owntracks:///config?inline={inline}")
 }
 
+/// A vector picture, to be shown at any size.
 fn picture(link: &str) -> Option<String> {
-    let code = QrCode::with_error_correction_level(link, EcLevel::M).ok()?;
-    let picture = code
-        .render::<svg::Color<'_>>()
-        .min_dimensions(QR_PIXELS, QR_PIXELS)
-        .build();
-    Some(picture)
+    let code = QRBuilder::new(link).ecl(ECL::M).build().ok()?;
+    Some(SvgBuilder::default().margin(QR_MARGIN).to_str(&code))
 }
 
 /// Makes a code with which a phone joins as `courier`, who exists.

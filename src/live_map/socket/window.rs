@@ -19,8 +19,9 @@ const MOST: u32 = 256 * 1024;
 const QUICK: Duration = Duration::from_millis(250);
 /// … for as long as this, then it has to show again that it can take it.
 const GROWN_FOR: Duration = Duration::from_secs(1);
-/// An answer after more than this time is late: half as much.
-const LATE: Duration = Duration::from_secs(1);
+/// An answer after more than this time is late: half as much. What is told is up to a tick old when
+/// it is sent, and a frame more than the window may be under way: with both it is told within 2 s.
+const LATE: Duration = Duration::from_millis(700);
 
 /// See the module.
 #[derive(Debug)]

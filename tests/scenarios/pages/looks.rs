@@ -67,6 +67,12 @@ const PAGES: &[(&str, &str, Click, &str)] = &[
         "document.querySelector('.lag-chart canvas')",
     ),
     (
+        "couriers",
+        "/couriers",
+        None,
+        "document.querySelector('.pick li')",
+    ),
+    (
         "docs",
         "/docs",
         None,
