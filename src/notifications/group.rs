@@ -77,6 +77,7 @@ impl Group {
             partition_count,
             log: self.log,
             partitions: BTreeMap::new(),
+            hinted: BTreeMap::new(),
             written_at: Instant::now(),
             stop,
         };
@@ -115,6 +116,8 @@ struct Reader {
     partition_count: u32,
     log: Arc<dyn Log>,
     partitions: BTreeMap<Partition, JudgedPartition>,
+    /// What the log was told last of how far each has been read.
+    hinted: BTreeMap<Partition, Offset>,
     written_at: Instant,
     stop: CancellationToken,
 }
@@ -148,6 +151,16 @@ impl Reader {
             self.tick().await;
         }
         self.write(timers, false).await;
+        if timers {
+            // Also where nothing was to be written: whoever watches the group sees how far it is.
+            let read = self
+                .partitions
+                .iter()
+                .map(|(p, judged)| (*p, judged.next()));
+            for (partition, next) in read.collect::<Vec<_>>() {
+                self.hint(partition, next).await;
+            }
+        }
     }
 
     fn now(&self) -> UnixMs {
@@ -269,6 +282,7 @@ impl Reader {
             }
         }
         let end = self.end_of(partition).await;
+        self.hinted.remove(&partition);
         self.hint(partition, loaded.next).await;
         let judged = JudgedPartition::new(partition, loaded, reading_from, end);
         self.partitions.insert(partition, judged);
@@ -345,6 +359,9 @@ impl Reader {
 
     /// Only a hint for those who watch the group; the store decides.
     async fn hint(&mut self, partition: Partition, next: Offset) {
+        if self.hinted.insert(partition, next) == Some(next) {
+            return;
+        }
         match self.consumer.commit(partition, next).await {
             Ok(()) | Err(CommitError::Stale(_)) => {}
             Err(error) => tracing::warn!(%partition, %error, "cannot commit"),

@@ -27,38 +27,56 @@ pub(crate) fn simplify(line: &[Position], most: usize) -> Vec<Position> {
 /// Which corners to keep so that they are at most `most` (and at least the two ends).
 pub(super) fn kept_corners(line: &[Position], most: usize) -> Vec<bool> {
     let most = most.max(2);
+    let weights = weights_m(line);
     let mut tolerance_m = FINEST_M;
     loop {
-        let keep = within(line, tolerance_m);
-        if keep.iter().filter(|k| **k).count() <= most {
-            return keep;
+        if weights.iter().filter(|w| **w > tolerance_m).count() <= most {
+            return weights.iter().map(|w| *w > tolerance_m).collect();
         }
         tolerance_m *= 2.0;
     }
 }
 
-/// Keeps the corners that lie further than `tolerance_m` from the line through the kept ones.
-fn within(line: &[Position], tolerance_m: f64) -> Vec<bool> {
-    let mut keep = vec![false; line.len()];
-    let (Some(first), Some(last)) = (keep.first_mut(), line.len().checked_sub(1)) else {
-        return keep;
+/// Up to which tolerance each corner is kept, metres: one that lies further than that from the line
+/// through the kept ones. The ends are always kept; what no tolerance keeps has 0.
+///
+/// The algorithm asks of the parts of a line only where it has kept the corner between them: so a
+/// corner is kept no longer than the one that its part ends at, and one pass tells of all tolerances.
+fn weights_m(line: &[Position]) -> Vec<f64> {
+    let mut weights = vec![0.0; line.len()];
+    let Some(last) = line.len().checked_sub(1) else {
+        return weights;
     };
-    *first = true;
-    keep[last] = true;
-    let mut open = vec![(0, last)];
-    while let Some((from, to)) = open.pop() {
-        let farthest = (from + 1..to)
-            .map(|i| (off_segment_m(line[i], line[from], line[to]), i))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((off_m, i)) = farthest
-            && off_m > tolerance_m
-        {
-            keep[i] = true;
-            open.push((from, i));
-            open.push((i, to));
+    (weights[0], weights[last]) = (f64::INFINITY, f64::INFINITY);
+    let flat = flat(line);
+    let mut open = vec![(0, last, f64::INFINITY)];
+    while let Some((from, to, most_m)) = open.pop() {
+        let (a, b) = (flat[from], flat[to]);
+        let (mut farthest, mut farthest2) = (from, 0.0);
+        for (i, p) in flat.iter().enumerate().take(to).skip(from + 1) {
+            let off2 = off_segment2(*p, a, b);
+            if off2 > farthest2 {
+                (farthest, farthest2) = (i, off2);
+            }
+        }
+        let weight = farthest2.sqrt().min(most_m);
+        if weight > FINEST_M {
+            weights[farthest] = weight;
+            open.push((from, farthest, weight));
+            open.push((farthest, to, weight));
         }
     }
-    keep
+    weights
+}
+
+/// A line in metres to the east and north of its first corner, on a plane that touches the earth
+/// there: good for what a courier drives in some hours.
+fn flat(line: &[Position]) -> Vec<(f64, f64)> {
+    let Some(origin) = line.first() else {
+        return Vec::new();
+    };
+    let shrink = origin.lat().to_radians().cos();
+    line.iter().map(|p| on_plane(*p, *origin, shrink)).collect()
 }
 
 /// Distance of `p` from `line` in metres; infinite from a line without corners.
@@ -82,18 +100,30 @@ pub(crate) fn ahead_of(p: Position, line: &[Position]) -> Vec<Position> {
 /// Distance of `p` from the segment `a`–`b` in metres, on a plane that touches the earth at `a`.
 fn off_segment_m(p: Position, a: Position, b: Position) -> f64 {
     let shrink = a.lat().to_radians().cos();
-    let plane = |q: Position| {
-        let east = (q.lon() - a.lon() + 540.0).rem_euclid(360.0) - 180.0;
-        (east * shrink * M_PER_DEG, (q.lat() - a.lat()) * M_PER_DEG)
-    };
-    let ((px, py), (bx, by)) = (plane(p), plane(b));
+    let [p, b] = [p, b].map(|q| on_plane(q, a, shrink));
+    off_segment2(p, (0.0, 0.0), b).sqrt()
+}
+
+/// Metres to the east and north of `origin`, where a degree of longitude is `shrink` of one of latitude.
+fn on_plane(p: Position, origin: Position, shrink: f64) -> (f64, f64) {
+    let east = (p.lon() - origin.lon() + 540.0).rem_euclid(360.0) - 180.0;
+    (
+        east * shrink * M_PER_DEG,
+        (p.lat() - origin.lat()) * M_PER_DEG,
+    )
+}
+
+/// Squared distance of `p` from the segment `a`–`b` in a plane.
+fn off_segment2(p: (f64, f64), a: (f64, f64), b: (f64, f64)) -> f64 {
+    let (px, py, bx, by) = (p.0 - a.0, p.1 - a.1, b.0 - a.0, b.1 - a.1);
     let length2 = bx * bx + by * by;
     let share = if length2 > 0.0 {
         ((px * bx + py * by) / length2).clamp(0.0, 1.0)
     } else {
         0.0
     };
-    (px - share * bx).hypot(py - share * by)
+    let (dx, dy) = (px - share * bx, py - share * by);
+    dx * dx + dy * dy
 }
 
 #[cfg(test)]
@@ -112,6 +142,23 @@ mod tests {
         line.extend((1..200).map(|i| at(35.9 + f64::from(i) * 1e-4, 14.4 + 199.0 * 1e-4)));
         let few = simplify(&line, 64);
         assert_eq!(few, [line[0], line[199], *line.last().expect("a last")]);
+    }
+
+    #[test]
+    fn a_corner_is_kept_as_long_as_the_line_would_be_off_without_it() {
+        // A tooth of 100 m on a straight way, and one of 10 m beside it.
+        let m = |north: f64, east: f64| at(35.0 + north / M_PER_DEG, 14.0 + east / M_PER_DEG);
+        let line = [
+            m(0.0, 0.0),
+            m(100.0, 1000.0),
+            m(0.0, 2000.0),
+            m(10.0, 3000.0),
+            m(0.0, 4000.0),
+        ];
+        let kept = |most| kept_corners(&line, most);
+        assert_eq!(kept(5), [true; 5]);
+        assert_eq!(kept(4), [true, true, true, false, true]);
+        assert_eq!(kept(2), [true, false, false, false, true]);
     }
 
     #[test]
