@@ -124,12 +124,12 @@ impl Server {
                 break;
             }
             let part = &buffer[..read];
+            anyhow::ensure!(
+                bytes > 0 || part.starts_with(b"HTTP/1.1 200"),
+                "{}",
+                String::from_utf8_lossy(part)
+            );
             if first_byte.is_none() {
-                anyhow::ensure!(
-                    part.starts_with(b"HTTP/1.1 200"),
-                    "{}",
-                    String::from_utf8_lossy(part)
-                );
                 // The head alone is no answer yet.
                 let head = part.windows(4).position(|w| w == b"\r\n\r\n");
                 if head.is_some_and(|at| at + 4 < read) || bytes > 0 {

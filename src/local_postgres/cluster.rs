@@ -49,7 +49,7 @@ const SETTINGS: [(&str, &str); 14] = [
     ("shared_buffers", "64MB"),
     ("work_mem", "16MB"),
     ("maintenance_work_mem", "128MB"),
-    ("max_connections", "60"),
+    ("max_connections", "100"),
     ("max_wal_size", "4GB"),
     ("min_wal_size", "128MB"),
     ("checkpoint_timeout", "15min"),
