@@ -4,6 +4,7 @@
 # run starts afresh in var/cluster. Ctrl-C stops everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+waylog=${CARGO_TARGET_DIR:-target}/release/waylog
 . scripts/postgres.sh
 began=$SECONDS
 say() { printf '[%3d s] %s\n' $((SECONDS - began)) "$1"; }
@@ -48,14 +49,14 @@ export WAYLOG__HTTP__PUBLIC_URL=http://127.0.0.1:$((port + 3))
 node() {
     WAYLOG__HTTP__LISTEN=127.0.0.1:$((port + $2)) WAYLOG__DATA_DIR=var/cluster/$1 \
         WAYLOG__STREAM__KAFKA__GROUP_INSTANCE_ID=$1 \
-        target/release/waylog serve --roles "$3" >"var/cluster/$1.log" 2>&1 &
+        "$waylog" serve --roles "$3" >"var/cluster/$1.log" 2>&1 &
     pids+=($!)
     printf '    %-14s http://127.0.0.1:%d   %s\n' "$1" $((port + $2)) "$3"
 }
 say 'starting the nodes; each logs to var/cluster/NAME.log'
 node ingest-1 1 ingest,dispatch
 url=http://127.0.0.1:$((port + 1))
-target/release/waylog demo --url "$url" --wait-ready
+"$waylog" demo --url "$url" --wait-ready
 node ingest-2 2 ingest,dispatch
 node map-1 3 live-map,dispatch
 node map-2 4 live-map,dispatch
@@ -63,15 +64,15 @@ node analytics-1 5 analytics
 node analytics-2 6 analytics
 node notify-1 7 notifications
 for ((offset = 2; offset <= 7; offset++)); do
-    target/release/waylog demo --url "http://127.0.0.1:$((port + offset))" --wait-ready
+    "$waylog" demo --url "http://127.0.0.1:$((port + offset))" --wait-ready
 done
-WAYLOG_API_KEY=$WAYLOG__ADMIN_KEY target/release/waylog simulate --url "$url" \
+WAYLOG_API_KEY=$WAYLOG__ADMIN_KEY "$waylog" simulate --url "$url" \
     --couriers "${COURIERS:-100}" --history 0 --state var/cluster/simulate &
 pids+=($!)
-target/release/waylog demo --url "$url"
+"$waylog" demo --url "$url"
 say 'running: kill any node or broker and see what happens; Ctrl-C stops'
 echo "    export WAYLOG_URL=$url WAYLOG_API_KEY=$WAYLOG__ADMIN_KEY"
-echo '    target/release/waylog stream groups'
+echo "    $waylog stream groups"
 while kill -0 "${pids[-1]}" 2>/dev/null; do sleep 1; done
 say 'the simulator has ended; stopping the others'
 stop 1

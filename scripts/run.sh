@@ -3,6 +3,7 @@
 # var/ and a second run goes on with it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+waylog=${CARGO_TARGET_DIR:-target}/release/waylog
 began=$SECONDS
 say() { printf '[%3d s] %s\n' $((SECONDS - began)) "$1"; }
 
@@ -43,13 +44,13 @@ stop() {
     exit "${1:-0}"
 }
 trap 'echo; say "stopping"; stop 0' INT TERM
-target/release/waylog serve &
+"$waylog" serve &
 pids+=($!)
-target/release/waylog demo --url "$url" --wait-ready || stop 1
-WAYLOG_API_KEY=$WAYLOG__ADMIN_KEY target/release/waylog simulate --url "$url" \
+"$waylog" demo --url "$url" --wait-ready || stop 1
+WAYLOG_API_KEY=$WAYLOG__ADMIN_KEY "$waylog" simulate --url "$url" \
     --couriers "${COURIERS:-200}" --state "$WAYLOG__DATA_DIR/simulate" &
 pids+=($!)
-target/release/waylog demo --url "$url" "${join[@]}" || stop 1
+"$waylog" demo --url "$url" "${join[@]}" || stop 1
 say 'running; Ctrl-C stops'
 wait -n || true
 say 'a process has ended; stopping the other'
