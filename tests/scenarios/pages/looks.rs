@@ -40,7 +40,7 @@ const PAGES: &[(&str, &str, Click, &str)] = &[
         "trips",
         "/trips",
         None,
-        "document.querySelector('.trips .item')",
+        "document.querySelector('.trips .item') && document.querySelector('.map canvas')",
     ),
     (
         "trips-replay",
@@ -52,7 +52,7 @@ const PAGES: &[(&str, &str, Click, &str)] = &[
         "events",
         "/events",
         None,
-        "document.querySelector('.events .item')",
+        "document.querySelector('.events .item') && document.querySelector('.map canvas')",
     ),
     (
         "events-evidence",
