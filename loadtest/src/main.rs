@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod background;
+mod backlog;
 mod client;
 mod clock;
 mod couriers;

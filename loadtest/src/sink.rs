@@ -1,17 +1,14 @@
 //! How fast the analytics group brings a backlog into Postgres.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::api::Api;
-use crate::provision;
+use crate::backlog::Backlog;
 use crate::report::Report;
 use crate::stand::Stand;
-use crate::uploads::{Counts, Phones, Shape, drive};
 use crate::watch::{Sample, Watch};
 use crate::{Place, Target};
 
@@ -44,24 +41,12 @@ pub async fn run(target: &Target, args: &SinkArgs) -> anyhow::Result<()> {
     let mut report = Report::new("The sink: a backlog from the log into Postgres", args);
     let mut phones = None;
     for run in 1..=args.runs {
-        // The group reads nothing yet: the role is not there.
-        let server = stand.serve("ingest,dispatch", &[]).await?;
-        let api = Api::new(&server.target.url, &server.target.api_key)?;
-        let phones = match &mut phones {
-            Some(phones) => phones,
-            none => none.insert(Phones::new(provision::phones(&api, args.couriers).await?)),
-        };
-        let shape = Shape {
+        let backlog = Backlog {
+            couriers: args.couriers,
             fixes: args.fixes,
-            connections: 256,
-            pipeline: 1,
-            rate: None,
+            seconds: args.seconds,
         };
-        let counts = Arc::new(Counts::default());
-        let time = Duration::from_secs(args.seconds);
-        drive(&api, shape, phones, time, None, &counts).await?;
-        server.stop().await?;
-        let backlog = counts.accepted.load(Ordering::Relaxed) as f64;
+        let backlog = backlog.fill(&mut stand, &mut phones).await?;
 
         let server = stand.serve("dispatch,analytics", &[]).await?;
         let api = Api::new(&server.target.url, &server.target.api_key)?;

@@ -4,6 +4,8 @@ use super::Position;
 
 /// Mean earth radius in metres (IUGG).
 pub const EARTH_RADIUS_M: f64 = 6_371_008.8;
+/// Metres of a degree of latitude on the sphere.
+pub const DEGREE_M: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0;
 
 /// Great-circle distance in metres, by the haversine formula (R. W. Sinnott, 1984).
 #[must_use]

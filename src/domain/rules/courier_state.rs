@@ -163,7 +163,7 @@ impl CourierState {
         }
         let known = self.fences.as_mut().map(|known| known.states_mut());
         for state in known.into_iter().flatten() {
-            if let Some(fence) = ground.fences.get(&state.geofence) {
+            if let Some(fence) = ground.fences.find(&state.geofence, &mut state.handle) {
                 state.dwell(fence, now, &self.recent, told);
             }
         }

@@ -4,9 +4,8 @@
 //! stays one.
 
 use crate::domain::Position;
+use crate::domain::geo::DEGREE_M;
 
-/// Metres a degree of latitude.
-const M_PER_DEG: f64 = 111_195.0;
 /// The finest tolerance that is tried, metres.
 const FINEST_M: f64 = 4.0;
 
@@ -108,8 +107,8 @@ fn off_segment_m(p: Position, a: Position, b: Position) -> f64 {
 fn on_plane(p: Position, origin: Position, shrink: f64) -> (f64, f64) {
     let east = (p.lon() - origin.lon() + 540.0).rem_euclid(360.0) - 180.0;
     (
-        east * shrink * M_PER_DEG,
-        (p.lat() - origin.lat()) * M_PER_DEG,
+        east * shrink * DEGREE_M,
+        (p.lat() - origin.lat()) * DEGREE_M,
     )
 }
 
@@ -147,7 +146,7 @@ mod tests {
     #[test]
     fn a_corner_is_kept_as_long_as_the_line_would_be_off_without_it() {
         // A tooth of 100 m on a straight way, and one of 10 m beside it.
-        let m = |north: f64, east: f64| at(35.0 + north / M_PER_DEG, 14.0 + east / M_PER_DEG);
+        let m = |north: f64, east: f64| at(35.0 + north / DEGREE_M, 14.0 + east / DEGREE_M);
         let line = [
             m(0.0, 0.0),
             m(100.0, 1000.0),

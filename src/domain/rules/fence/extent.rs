@@ -2,12 +2,10 @@
 //! are ruled out without a look at them.
 
 use crate::domain::Position;
-use crate::domain::geo::EARTH_RADIUS_M;
+use crate::domain::geo::DEGREE_M;
 
 /// Steps of 1e-7° in a whole turn.
 const TURN_E7: i64 = 3_600_000_000;
-/// Metres a degree of latitude.
-const METERS_A_DEGREE: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0;
 /// Rounding, degrees (about a metre).
 const ROUNDING_DEG: f64 = 1e-5;
 /// Nearer to a pole than this, degrees of latitude, a box goes all the way round.
@@ -65,7 +63,7 @@ impl Extent {
 
     /// Around everything within `radius_m` of a place.
     pub(super) fn around(middle: Position, radius_m: f64) -> Self {
-        let north = radius_m / METERS_A_DEGREE;
+        let north = radius_m / DEGREE_M;
         let farthest = (middle.lat().abs() + north).min(90.0);
         // At this latitude or nearer to the equator a degree of longitude is at least so long.
         let east = north / farthest.to_radians().cos().max(1e-6);
@@ -82,7 +80,7 @@ impl Extent {
     pub(super) fn of_way(a: Position, b: Position, beside_m: f64) -> Self {
         let turn = 360.0 * ((b.lon() - a.lon()) / 360.0).round();
         let b_lon = b.lon() - turn;
-        let north = beside_m / METERS_A_DEGREE;
+        let north = beside_m / DEGREE_M;
         let farthest = (a.lat().abs().max(b.lat().abs()) + north).min(90.0);
         let east = north / farthest.to_radians().cos().max(1e-6);
         Self::of_degrees([

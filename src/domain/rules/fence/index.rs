@@ -131,13 +131,7 @@ impl FenceIndex {
         self.in_use[usize::from(u8::from(old.resolution))] -= 1;
     }
 
-    /// The geofence of this id.
-    #[must_use]
-    pub fn get(&self, id: &GeofenceId) -> Option<&Fence> {
-        self.at(*self.ids.get(id)?)
-    }
-
-    /// As [`FenceIndex::get`]: where `handle` still leads to it, without a search. It does
+    /// The geofence of this id: where `handle` still leads to it, without a search. It does
     /// afterwards.
     pub fn find(&self, id: &GeofenceId, handle: &mut Handle) -> Option<&Fence> {
         let there = self.at(*handle);

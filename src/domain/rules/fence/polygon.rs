@@ -9,11 +9,9 @@
 //! than one of fifty.
 
 use super::{FenceError, Spot};
-use crate::domain::geo::EARTH_RADIUS_M;
+use crate::domain::geo::DEGREE_M;
 use crate::domain::{Position, geo};
 
-/// Metres a degree of latitude.
-const METERS_A_DEGREE: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0;
 /// Edges a band holds, roughly.
 const EDGES_A_BAND: usize = 6;
 /// Most bands.
@@ -95,7 +93,7 @@ impl Polygon {
             .to_radians()
             .cos()
             .max(LEAST_COS);
-        let size_m = (area * cos / std::f64::consts::PI).sqrt() * METERS_A_DEGREE;
+        let size_m = (area * cos / std::f64::consts::PI).sqrt() * DEGREE_M;
         let mut polygon = Self {
             west,
             south,
@@ -196,7 +194,7 @@ impl Polygon {
     /// Metres to the nearest edge, if that is within `reach_m`; otherwise more than `reach_m`.
     pub(super) fn border_m(&self, at: Position, reach_m: f64) -> f64 {
         let (x, y) = self.place(at);
-        let reach_deg = reach_m / METERS_A_DEGREE;
+        let reach_deg = reach_m / DEGREE_M;
         let beyond = reach_m.max(1.0) * 2.0;
         if y + reach_deg < self.south || y - reach_deg > self.north {
             return beyond;
@@ -214,7 +212,7 @@ impl Polygon {
         if nearest2 == f64::MAX {
             beyond
         } else {
-            nearest2.sqrt() * METERS_A_DEGREE / 1e7
+            nearest2.sqrt() * DEGREE_M / 1e7
         }
     }
 
