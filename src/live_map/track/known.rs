@@ -1,18 +1,21 @@
 //! What watchers of a delivery have been told, and what differs from it now.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use rustc_hash::FxBuildHasher;
 
 use super::messages::{ShownCourier, ShownFix};
 use super::scene::Scene;
 use super::world::World;
 use crate::domain::eta::Pace;
-use crate::domain::{Delivery, Position, UnixMs};
+use crate::domain::{Delivery, DeliveryId, Position, UnixMs};
 use crate::live_map::eta::EtaRange;
 use crate::live_map::state::off_line_m;
 use crate::live_map::visibility::WhyHidden;
 
-/// An ETA is thought over after a twentieth of the time that is left, but not sooner than this,
-/// milliseconds …
+/// An ETA is thought over when between a twentieth and a tenth of the time that is left has passed,
+/// but not sooner than this, milliseconds …
 const ETA_SOONEST_MS: i64 = 10_000;
 /// … and not later.
 const ETA_LATEST_MS: i64 = 60_000;
@@ -46,7 +49,7 @@ impl Known {
             stops_before: scene.sight.stops_before,
             way_from: scene.sight.way_from,
             eta,
-            eta_due: eta_due(eta, scene.at),
+            eta_due: eta_due(&scene.delivery.id, eta, scene.at),
             route: scene.route(world),
             due: scene.sight.until,
         }
@@ -97,12 +100,37 @@ impl Known {
             return None;
         }
         let eta = scene.eta(world, pace);
-        self.eta_due = eta_due(eta, scene.at);
+        self.eta_due = eta_due(&scene.delivery.id, eta, scene.at);
         (std::mem::replace(&mut self.eta, eta) != eta).then_some(eta)
     }
 }
 
-fn eta_due(eta: Option<EtaRange>, now: UnixMs) -> UnixMs {
+/// When to think it over. Each delivery has a time of its own: after a restart all are looked at in
+/// the same second, and ways for thousands of them must not be asked for in one later second again.
+fn eta_due(id: &DeliveryId, eta: Option<EtaRange>, now: UnixMs) -> UnixMs {
     let left_ms = eta.map_or(0, |eta| eta.to.since(now));
-    now.plus_ms((left_ms / 20).clamp(ETA_SOONEST_MS, ETA_LATEST_MS))
+    let least_ms = (left_ms / 20).clamp(ETA_SOONEST_MS, ETA_LATEST_MS / 2);
+    let share = FxBuildHasher.hash_one((id, now)) % 1024;
+    now.plus_ms(least_ms + least_ms * share as i64 / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_that_were_looked_at_together_are_thought_over_one_after_the_other() {
+        let now = UnixMs(1_790_000_000_000);
+        let mut a_second = [0; 20];
+        for n in 0..1_000 {
+            let id = DeliveryId::try_from(format!("d-{n}")).expect("an id");
+            let after_ms = eta_due(&id, None, now).since(now);
+            a_second[usize::try_from(after_ms / 1_000).expect("later")] += 1;
+        }
+        assert_eq!(a_second[..10], [0; 10], "not sooner than ten seconds");
+        assert!(
+            a_second[10..].iter().all(|n| (50..200).contains(n)),
+            "spread over ten more: {a_second:?}"
+        );
+    }
 }

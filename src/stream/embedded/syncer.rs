@@ -1,7 +1,9 @@
 //! A sync thread: the writers of some partitions, written and synced in rounds.
 //!
-//! A round takes what arrived during the one before it. There is no timer on the way of a record:
-//! under load the syncs themselves make the batches.
+//! A round takes what arrived during the one before it: under load the syncs themselves make the
+//! batches. On a disk that syncs within microseconds those would be batches of one, and the syncs
+//! would cost more processor time than all else together: rounds begin at least `min_sync_interval`
+//! apart. A record that comes to a log at rest waits for no timer.
 
 use std::sync::Arc;
 use std::time::Duration;
