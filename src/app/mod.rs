@@ -12,6 +12,7 @@ mod backend;
 mod database;
 mod listeners;
 mod operator;
+mod roads;
 mod roles;
 mod slices;
 mod stream_routes;
@@ -141,12 +142,15 @@ async fn serve(
         started_ms: clock.now_ms(),
     };
     lifecycle.spawn("vital signs", vitals.run(lifecycle.soft()));
+    let roads = roads::prepare(config, roles, &directory).await?;
+    let loading = roads::load_when_needed(roads.clone(), directory.clone(), lifecycle.soft());
+    lifecycle.spawn("roads", loading);
     let slices = Slices::build(slices::Ground {
         config,
         roles,
         log: log.clone(),
         directory,
-        roads: open_roads(config, roles).await?,
+        roads,
         sync: sync.clone(),
         access: access.clone(),
         clock,
@@ -190,16 +194,6 @@ async fn serve(
     consumers.cancel();
     lifecycle.finish().await;
     Ok(())
-}
-
-/// The roads, for those who tell when a courier arrives. Opening them reads or builds the graph: not
-/// for an async thread.
-async fn open_roads(config: &Config, roles: &Roles) -> anyhow::Result<Roads> {
-    if !roles.has(Role::LiveMap) && !roles.has(Role::Notifications) {
-        return Ok(Roads::none());
-    }
-    let (settings, cache) = (config.roads.clone(), config.data_dir.join("roads"));
-    tokio::task::spawn_blocking(move || Roads::open(&settings, &cache)).await?
 }
 
 /// The HTTP API as a document, from the very routes that are served.

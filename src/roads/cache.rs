@@ -12,7 +12,8 @@
 //! The file's name bears the first 8 bytes of the hash and the version. It is written aside and
 //! renamed; one that is damaged, or of another extract or version, is built anew, never trusted.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -26,6 +27,8 @@ const MAGIC: &[u8; 8] = b"WLROADS\n";
 /// Raised when the format, the profile or the way in which the graph is built changes.
 const VERSION: u32 = 1;
 const HEADER: usize = 48;
+/// Bytes that are read at once for the checksum.
+const PIECE: usize = 64 << 10;
 
 /// What is kept.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,19 +72,42 @@ pub(super) fn write(path: &Path, hash: &[u8; 32], prepared: &Prepared) -> anyhow
 /// # Errors
 /// If there is none, or it is of no use.
 pub(super) fn read(path: &Path, hash: &[u8; 32]) -> anyhow::Result<Prepared> {
-    let file = fs::read(path)?;
-    let Some((header, body)) = file.split_at_checked(HEADER) else {
-        bail!("it is cut off")
-    };
-    let crc = crc32c::crc32c(body).to_le_bytes();
+    let mut file = checked(path, hash)?;
+    file.seek(SeekFrom::Start(HEADER as u64))?;
+    let mut body = Vec::new();
+    file.read_to_end(&mut body)?;
+    postcard::from_bytes(&body).context("decode it")
+}
+
+/// Whether [`read`] would find it whole, without the memory that it takes.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn check(path: &Path, hash: &[u8; 32]) -> anyhow::Result<()> {
+    checked(path, hash).map(drop)
+}
+
+/// The open file, whose header and checksum are right.
+fn checked(path: &Path, hash: &[u8; 32]) -> anyhow::Result<File> {
+    let mut file = File::open(path)?;
+    let mut header = [0; HEADER];
+    file.read_exact(&mut header).context("it is cut off")?;
     if !header.starts_with(MAGIC) || header[8..12] != VERSION.to_le_bytes() {
         bail!("it has another format");
     }
     if &header[12..44] != hash {
         bail!("it is of another extract");
     }
-    if header[44..] != crc {
+    let (mut crc, mut piece) = (0, vec![0; PIECE]);
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            break;
+        }
+        crc = crc32c::crc32c_append(crc, &piece[..read]);
+    }
+    if header[44..] != crc.to_le_bytes() {
         bail!("its checksum is wrong");
     }
-    postcard::from_bytes(body).context("decode it")
+    Ok(file)
 }

@@ -6,13 +6,14 @@
 //! ```
 //!
 //! [`Roads`] is opened once and cloned cheaply. Invariants: a query never blocks on anything but
-//! the processor, and always has an answer for a travel time: where no road leads, as the straight
-//! line with a factor. The routing profile is documented in `profile.rs`, the cache file in
+//! the processor, once the graph is in memory, and always has an answer for a travel time: where no
+//! road leads, as the straight line with a factor. The routing profile is documented in `profile.rs`, the cache file in
 //! `cache.rs`.
 
 mod cache;
 mod graph;
 mod grid;
+mod on_demand;
 mod osm;
 mod profile;
 mod router;
@@ -28,6 +29,7 @@ use anyhow::{Context, bail};
 pub use stops::{Stop, Stops};
 
 use self::cache::Prepared;
+use self::on_demand::OnDemand;
 use self::osm::Source;
 use self::router::Router;
 use crate::config::RoadsConfig;
@@ -45,7 +47,7 @@ const FOOT_MPS: f64 = 1.35;
 
 /// The roads of one extract. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Roads(Option<Arc<Router>>);
+pub struct Roads(Option<Arc<OnDemand>>);
 
 /// A way by road.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -100,13 +102,32 @@ impl Roads {
         config: &RoadsConfig,
         cache_dir: &Path,
     ) -> anyhow::Result<(Self, Stops)> {
-        let source = match &config.file {
-            Some(file) => Source::File(file.clone()),
-            None => Source::Bundled,
-        };
-        let prepared = open(&source, cache_dir).context("open the road graph (roads.file)")?;
+        let prepared =
+            open(&Source::of(config), cache_dir).context("open the road graph (roads.file)")?;
         let router = Router::new(prepared.graph, prepared.hierarchy);
-        Ok((Self(Some(Arc::new(router))), prepared.stops))
+        let loaded = OnDemand::loaded(router);
+        Ok((Self(Some(Arc::new(loaded))), prepared.stops))
+    }
+
+    /// As [`Roads::open`], but leaves the graph on disk (about 35 MiB of memory for the bundled one)
+    /// until [`Roads::load`], or the first query, which waits for it then.
+    ///
+    /// # Errors
+    /// As [`Roads::open`].
+    pub fn prepare(config: &RoadsConfig, cache_dir: &Path) -> anyhow::Result<Self> {
+        let prepared = OnDemand::prepare(Source::of(config), cache_dir);
+        let prepared = prepared.context("open the road graph (roads.file)")?;
+        Ok(Self(Some(Arc::new(prepared))))
+    }
+
+    /// Brings the graph into memory, if it is not there. Blocks: not for an async task.
+    pub fn load(&self) {
+        // Whoever asks finds it; that there is none has been said.
+        let _: Option<&Router> = self.router();
+    }
+
+    fn router(&self) -> Option<&Router> {
+        self.0.as_ref()?.router()
     }
 
     /// No roads: every travel time is the straight line with a factor.
@@ -118,7 +139,7 @@ impl Roads {
     /// The road nearest to a position, within a kilometre.
     #[must_use]
     pub fn nearest(&self, at: Position) -> Option<NearestRoad> {
-        let found = self.0.as_ref()?.nearest(at)?;
+        let found = self.router()?.nearest(at)?;
         Some(NearestRoad {
             position: found.position,
             away_m: found.away_m,
@@ -129,13 +150,13 @@ impl Roads {
     /// road joins them.
     #[must_use]
     pub fn route(&self, from: Position, to: Position) -> Option<Route> {
-        self.0.as_ref()?.route(from, to)
+        self.router()?.route(from, to)
     }
 
     /// How far it is and how long it takes with `vehicle`; by road, where there is one.
     #[must_use]
     pub fn travel(&self, from: Position, to: Position, vehicle: Option<Vehicle>) -> Travel {
-        let by_road = self.0.as_ref().and_then(|router| router.measure(from, to));
+        let by_road = self.router().and_then(|router| router.measure(from, to));
         let (distance_m, drive_s) = by_road.unwrap_or_else(|| {
             let distance_m = geo::distance_m(from, to) * DETOUR;
             (distance_m, distance_m / STRAIGHT_MPS)
@@ -188,7 +209,7 @@ impl Roads {
     /// Vertices and pieces of the graph, for a log line.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
-        let graph = self.0.as_ref().map(|router| router.graph());
+        let graph = self.router().map(Router::graph);
         graph.map_or((0, 0), |graph| (graph.vertices(), graph.pieces.len()))
     }
 }

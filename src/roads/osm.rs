@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::profile::{self, Use};
 use super::stops::Stops;
+use crate::config::RoadsConfig;
 use crate::domain::Position;
 
 /// The Maltese roads that are part of the program; `basemap/README.md` says where they come from.
@@ -36,6 +37,14 @@ impl std::fmt::Display for Source {
 }
 
 impl Source {
+    /// The file of the configuration, else the bundled roads.
+    pub(super) fn of(config: &RoadsConfig) -> Self {
+        match &config.file {
+            Some(file) => Self::File(file.clone()),
+            None => Self::Bundled,
+        }
+    }
+
     fn reader(&self) -> anyhow::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::Bundled => Box::new(BUNDLED),

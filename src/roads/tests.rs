@@ -21,7 +21,7 @@ fn malta() -> &'static (Roads, Stops) {
 }
 
 fn router(roads: &Roads) -> &Router {
-    roads.0.as_deref().expect("a graph")
+    roads.router().expect("a graph")
 }
 
 fn at(lat: f64, lon: f64) -> Position {
@@ -253,12 +253,31 @@ fn a_kept_graph_is_the_same_and_a_damaged_one_is_built_anew() {
 }
 
 #[test]
+fn a_prepared_graph_is_loaded_when_it_is_asked_and_built_anew_if_it_has_gone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = RoadsConfig { file: None };
+    let loaded = |roads: &Roads| roads.0.as_ref().is_some_and(|roads| roads.is_loaded());
+    for prepared in ["built", "found"] {
+        let roads = Roads::prepare(&config, dir.path()).expect(prepared);
+        assert!(!loaded(&roads), "{prepared}");
+        assert!(roads.size().0 > 10_000, "{prepared}");
+        assert!(loaded(&roads), "{prepared}");
+    }
+    let roads = Roads::prepare(&config, dir.path()).expect("found");
+    std::fs::remove_dir_all(dir.path()).expect("removed");
+    roads.load();
+    assert_eq!(roads.size(), malta().0.size());
+}
+
+#[test]
 fn a_graph_that_cannot_be_kept_is_used_all_the_same() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("a-file");
     std::fs::write(&file, "").expect("a file");
-    let roads = Roads::open(&RoadsConfig { file: None }, &file.join("sub")).expect("roads");
-    assert!(roads.size().0 > 10_000);
+    for open in [Roads::open, Roads::prepare] {
+        let roads = open(&RoadsConfig { file: None }, &file.join("sub")).expect("roads");
+        assert!(roads.size().0 > 10_000);
+    }
 }
 
 #[test]
