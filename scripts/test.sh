@@ -47,8 +47,7 @@ elif [ $? = 69 ]; then
 else
     exit 1
 fi
-# The longest test is shown as ignored; the long run takes it too.
-cargo test --workspace --no-fail-fast -- ${WAYLOG_TEST_LONG:+--include-ignored}
+cargo test --workspace --no-fail-fast
 if [ -s "$WAYLOG_TEST_SKIPPED" ]; then
     printf '\nSKIPPED: %d tests, as there is no Kafka here:\n' "$(wc -l <"$WAYLOG_TEST_SKIPPED")"
     sort "$WAYLOG_TEST_SKIPPED" | sed 's/^/    /'

@@ -210,7 +210,6 @@ async fn items(server: &Server, path: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "four minutes for every page in two looks; make test-long runs it"]
 async fn every_page_works_is_accessible_and_looks_as_kept() {
     let stage = Stage::set().await;
     for status in ["picked_up", "arrived", "delivered"] {
