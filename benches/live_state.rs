@@ -17,7 +17,7 @@ mod resident;
 mod state;
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use waylog::domain::{CourierId, FixBatch, UnixMs};
 use waylog::{config, domain};
@@ -36,6 +36,7 @@ const START: UnixMs = UnixMs(1_790_000_000_000);
 /// Uploads a courier, after the first one: trails are as long as they may be before that.
 const UPLOADS: usize = 30;
 const FIXES_AN_UPLOAD: usize = 10;
+const GIVEN_BACK_AFTER: Duration = Duration::from_secs(2);
 
 fn main() {
     let mut fleet: Vec<(CourierId, Courier)> = (0..COURIERS)
@@ -50,12 +51,22 @@ fn main() {
 
     let state = LiveState::default();
     let before_kib = resident_kib();
-    let show = |what: &str| {
-        let kib = resident_kib() - before_kib;
-        let each = kib * 1024 / COURIERS as u64;
+    let mut first = (
+        CourierId::try_from("courier-00000").expect("an id"),
+        Courier::new(0, START, EVERY_MS),
+    );
+    let mut show = |what: &str| {
+        let mb = |kib: u64| kib as f64 * 1024.0 / 1e6;
+        let at_once = resident_kib() - before_kib;
+        // What growing has left behind is given back a little later.
+        std::thread::sleep(GIVEN_BACK_AFTER);
+        state.apply(&first.0, &upload(&mut first.1, 1));
+        let rested = resident_kib() - before_kib;
         println!(
-            "| {COURIERS} couriers, {what} | {} MiB, {each} B each |",
-            kib / 1024
+            "| {COURIERS} couriers, {what} | {:.0} MB, {:.0} B each (at once {:.0} MB) |",
+            mb(rested),
+            mb(rested) * 1e6 / COURIERS as f64,
+            mb(at_once)
         );
     };
     for (id, courier) in &mut fleet {

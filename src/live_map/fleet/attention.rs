@@ -123,7 +123,7 @@ fn label(delivery: &Delivery) -> Option<Box<str>> {
 }
 
 fn sos(id: &CourierId, known: &Live, now: UnixMs) -> Option<Matter> {
-    let since = known.sos_at.filter(|at| now.since(*at) < SOS_FOR_MS)?;
+    let since = Some(known.sos_at).filter(|at| now.since(*at) < SOS_FOR_MS)?;
     Some(Matter {
         kind: Kind::Sos,
         since,

@@ -474,7 +474,7 @@ async fn what_needs_attention_comes_first() {
     rig.until(|live| {
         live.state()
             .get(&courier_id("c-2"))
-            .is_some_and(|l| l.sos_at.is_some())
+            .is_some_and(|l| l.sos_at > l.fix.fix_time.plus_ms(-1))
             && live
                 .state()
                 .get(&courier_id("c-1"))

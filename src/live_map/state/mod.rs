@@ -30,7 +30,7 @@ pub(crate) use trail::{Corner, LONGEST_S, seconds};
 /// Most couriers that are held; more are counted and left out.
 pub(crate) const MAX_COURIERS: usize = 1_000_000;
 /// Memory for all trails together.
-const TRAIL_BYTES: usize = 12 << 20;
+const TRAIL_BYTES: usize = 10 << 20;
 /// A trail is given no more corners than this, however few couriers there are …
 const MOST_CORNERS: usize = 256;
 /// … and no fewer than this, however many.

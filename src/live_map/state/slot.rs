@@ -13,6 +13,9 @@ const STILL_RADIUS_M: f64 = 50.0;
 /// Finest cells that couriers are counted in; those of the map's topics are parents of it.
 const CELL_RESOLUTION: Resolution = Resolution::Eight;
 
+/// When something happened that has not: before everything.
+pub(crate) const NEVER: UnixMs = UnixMs(i64::MIN);
+
 /// A courier's newest fix and what is known with it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Live {
@@ -23,12 +26,12 @@ pub(crate) struct Live {
     pub(crate) fix: Fix,
     /// When the fix came to us.
     pub(crate) received_at: UnixMs,
-    /// When the phone last said that it is alive without a new fix.
+    /// When the phone last said that it is alive without a new fix, or [`NEVER`].
     pub(crate) heartbeat_at: UnixMs,
     /// When the courier came to where it stands.
     pub(crate) still_since: UnixMs,
-    /// When the alarm was last pressed.
-    pub(crate) sos_at: Option<UnixMs>,
+    /// When the alarm was last pressed, or [`NEVER`].
+    pub(crate) sos_at: UnixMs,
     pub(crate) work: Work,
     pub(crate) on_duty: bool,
 }
@@ -75,9 +78,9 @@ pub(super) fn newest_of(batch: &FixBatch) -> Option<Live> {
         version: 0,
         fix,
         received_at: batch.received_at,
-        heartbeat_at: UnixMs(i64::MIN),
+        heartbeat_at: NEVER,
         still_since: fix.live_time(batch.received_at),
-        sos_at: None,
+        sos_at: NEVER,
         work: Work::None,
         on_duty: true,
     })
@@ -138,7 +141,7 @@ impl Slot {
             self.live.heartbeat_at = self.live.heartbeat_at.max(batch.received_at);
         }
         if batch.sos {
-            self.live.sos_at = self.live.sos_at.max(Some(batch.received_at));
+            self.live.sos_at = self.live.sos_at.max(batch.received_at);
         }
         self.live.version = self.live.version.wrapping_add(1);
     }

@@ -64,9 +64,11 @@ impl Trail {
         // Thinning may have moved the place.
         let at = self.0.partition_point(|c| c.at_s <= corner.at_s);
         if self.0.len() == self.0.capacity() {
-            // A quarter at a time: a trail in memory is hardly larger than its corners.
-            self.0
-                .reserve_exact((self.0.len() / 4).clamp(4, most.max(4)));
+            // A quarter at a time, and never room for more than may come: a trail in memory is
+            // hardly larger than its corners.
+            let more = (self.0.len() / 4).max(4);
+            let room = most.saturating_sub(self.0.len()).max(1);
+            self.0.reserve_exact(more.min(room));
         }
         self.0.insert(at, corner);
     }
