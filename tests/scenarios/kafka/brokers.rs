@@ -39,6 +39,7 @@ async fn kafka_brokers_that_die_or_stand_still_cost_no_acknowledged_fix() {
 
     brokers.signal(2, Signal::KILL);
     fleet.more(1_000).await;
+    brokers.gone(2).await;
     let brokers = again(brokers).await;
     fleet.more(1_000).await;
 
@@ -52,6 +53,7 @@ async fn kafka_brokers_that_die_or_stand_still_cost_no_acknowledged_fix() {
     for number in 1..=3 {
         brokers.signal(number, Signal::TERM);
         fleet.more(200).await;
+        brokers.gone(number).await;
         brokers = again(brokers).await;
         fleet.more(200).await;
     }

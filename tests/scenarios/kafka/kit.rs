@@ -206,10 +206,25 @@ impl Brokers {
 
     /// Sends broker `number`, from 1, a signal.
     pub fn signal(&self, number: u16, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(number), signal).expect("it runs");
+    }
+
+    /// Waits until the process of broker `number` has ended: before that it cannot be started again.
+    pub async fn gone(&self, number: u16) {
+        let pid = self.pid(number);
+        eventually(&format!("broker {number} to end"), || async {
+            rustix::process::test_kill_process(pid)
+                .is_err()
+                .then_some(())
+        })
+        .await;
+    }
+
+    fn pid(&self, number: u16) -> rustix::process::Pid {
         let path = self.dir.join(format!("{number}.pid"));
         let text = std::fs::read_to_string(path).expect("it was started");
         let pid = rustix::process::Pid::from_raw(text.trim().parse().expect("a number"));
-        rustix::process::kill_process(pid.expect("a pid"), signal).expect("it runs");
+        pid.expect("a pid")
     }
 
     fn script(&self, args: &[&str]) {
