@@ -40,7 +40,7 @@ const PAGES: &[(&str, &str, Click, &str)] = &[
         "trips",
         "/trips",
         None,
-        "document.querySelector('.trips .item') && document.querySelector('.map canvas')",
+        "document.querySelector('.trips .item')",
     ),
     (
         "trips-replay",
@@ -52,7 +52,7 @@ const PAGES: &[(&str, &str, Click, &str)] = &[
         "events",
         "/events",
         None,
-        "document.querySelector('.events .item') && document.querySelector('.map canvas')",
+        "document.querySelector('.events .item')",
     ),
     (
         "events-evidence",
@@ -92,8 +92,9 @@ const PAGES: &[(&str, &str, Click, &str)] = &[
     ),
 ];
 
-/// A map at rest draws no more; pages without one are at rest.
-const AT_REST: &str = "!document.querySelector('.map canvas') || window.__waylog?.mapReady";
+/// Every map has been drawn and draws no more; pages without one are at rest.
+const AT_REST: &str = "[...document.querySelectorAll('.map')].every(map => map.querySelector('canvas')) \
+     && (!document.querySelector('.map canvas') || window.__waylog?.mapReady)";
 
 struct Look<'a> {
     browser: &'a Browser,

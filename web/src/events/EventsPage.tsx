@@ -3,6 +3,7 @@ import { For, Match, Show, Switch, createEffect, createSignal, on, onCleanup, on
 import { clockSeconds, dateTime, distance, t, type Key } from '../i18n';
 import type { Delivery, Geofence } from '../fleet/types';
 import { get, id, type Page } from '../net/api';
+import { ending } from '../ui/ending';
 import { load } from '../ui/load';
 import { Tabs } from '../ui/Tabs';
 import { attempt } from '../ui/toast';
@@ -95,7 +96,7 @@ function Events(): JSX.Element {
             {(one) => (
               <button type="button" class="item" data-type={one.type} aria-current={chosen()?.id === one.id} onClick={() => setChosen(one)}>
                 <span class="grow">
-                  <span class="title truncate">{one.courier_id ?? ''}{one.delivery_id ? ` · ${one.delivery_id}` : ''}{one.geofence_id ? ` · ${one.geofence_id}` : ''}</span>
+                  <span class="title truncate" title={one.delivery_id ?? one.geofence_id ?? undefined}>{one.courier_id ?? ''}{one.delivery_id ? ` · ${ending(one.delivery_id)}` : ''}{one.geofence_id ? ` · ${ending(one.geofence_id)}` : ''}</span>
                   <span class="muted small truncate">{dateTime(Date.parse(one.at))}</span>
                 </span>
                 <span class={`badge ${tone(one.type)}`}>{eventName(one.type)}</span>

@@ -2,6 +2,7 @@
 import { For, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount, type JSX } from 'solid-js';
 import { clockSeconds, dateTime, distance, kmh, span, t, tn } from '../i18n';
 import { get, id, withQuery, type Page } from '../net/api';
+import { ending } from '../ui/ending';
 import { Icon } from '../ui/icons';
 import { load } from '../ui/load';
 import { View } from '../ui/View';
@@ -104,7 +105,7 @@ function Row(props: { trip: Trip; chosen: boolean; open: () => void }): JSX.Elem
     <button type="button" class="item" aria-current={props.chosen} onClick={props.open}>
       <Icon name={trip.delivery_id ? 'pin' : 'trips'} />
       <span class="grow">
-        <span class="title truncate">{trip.courier_id}{trip.delivery_id ? ` · ${trip.delivery_id}` : ''}</span>
+        <span class="title truncate" title={trip.delivery_id ?? undefined}>{trip.courier_id}{trip.delivery_id ? ` · ${ending(trip.delivery_id)}` : ''}</span>
         <span class="muted small truncate">{dateTime(Date.parse(trip.start_time))}{trip.end_time ? ` · ${span(Date.parse(trip.end_time) - Date.parse(trip.start_time))}` : ''}</span>
       </span>
       <span class="end">
