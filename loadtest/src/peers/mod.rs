@@ -27,6 +27,12 @@ use crate::{Place, Target};
 /// How long the groups may take to read what is left.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How many brokers have a record, and how many must.
+const COPIES: [&str; 2] = [
+    "WAYLOG__STREAM__KAFKA__REPLICATION_FACTOR",
+    "WAYLOG__STREAM__KAFKA__MIN_INSYNC_REPLICAS",
+];
+
 /// What is sent to each.
 #[derive(Args, Clone, Serialize)]
 pub struct PeersArgs {
@@ -169,10 +175,16 @@ async fn measure(peer: &Peer, args: &PeersArgs) -> anyhow::Result<Measured> {
         Way::Waylog { roles, kafka } => {
             let brokers = args.kafka.as_deref().filter(|_| kafka);
             let settings = brokers.map_or_else(Vec::new, |brokers| {
-                vec![
+                let mut settings = vec![
                     ("WAYLOG__STREAM__BACKEND", "kafka"),
                     ("WAYLOG__STREAM__KAFKA__BROKERS", brokers),
-                ]
+                ];
+                // One broker has no more, unless whoever measures says so.
+                let copies = COPIES
+                    .iter()
+                    .filter(|name| std::env::var_os(name).is_none());
+                settings.extend(copies.map(|name| (*name, "1")));
+                settings
             });
             let server = stand.serve(roles, &settings).await?;
             let api = Api::new(&server.target.url, &server.target.api_key)?;
