@@ -13,7 +13,7 @@ mod fleet;
 mod resident;
 // The live map's own module, which is nobody else's business.
 #[path = "../src/live_map/state/mod.rs"]
-#[expect(dead_code, reason = "only a part of it is measured")]
+#[expect(dead_code, unused_imports, reason = "only a part of it is measured")]
 mod state;
 
 use std::hint::black_box;
