@@ -1,3 +1,5 @@
+//! Rules over a past made by hand: steps, windows and silence, each at its time.
+
 use super::*;
 use crate::domain::{DeliveryId, Fix, Place, Position, Window, geo};
 use crate::roads::Roads;
