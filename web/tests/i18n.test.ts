@@ -17,6 +17,14 @@ describe('the dictionaries', () => {
     for (const text of [...Object.values(en), ...Object.values(de)]) expect(text.trim()).not.toBe('');
   });
 
+  it('have each key in one file', () => {
+    for (const language of ['en', 'de']) {
+      const code = sources(join(import.meta.dirname, '../src/i18n', language)).map((file) => readFileSync(file, 'utf8')).join('\n');
+      const keys = [...code.matchAll(/^ {2}'([^']+)':/gm)].map((match) => match[1]!);
+      expect(keys.sort()).toEqual(Object.keys(en).sort());
+    }
+  });
+
   it('have the same places in each text', () => {
     for (const key of Object.keys(en) as Key[]) expect([key, places(de[key])]).toEqual([key, places(en[key])]);
   });
@@ -26,7 +34,7 @@ describe('the dictionaries', () => {
   });
 
   it('have every key that the pages use, and none that they do not', () => {
-    const code = sources(join(import.meta.dirname, '../src')).filter((file) => !/i18n\/(en|de)\.ts$/.test(file)).map((file) => readFileSync(file, 'utf8')).join('\n');
+    const code = sources(join(import.meta.dirname, '../src')).filter((file) => !/i18n\/(en|de)[./]/.test(file)).map((file) => readFileSync(file, 'utf8')).join('\n');
     const written = new Set([...code.matchAll(/['"`]([a-z_]+(?:\.[a-z0-9_]+)+)['"`]/g)].map((match) => match[1]!));
     const patterns = [...code.matchAll(/`([a-z_]+\.[a-z_.]*)\$\{/g)].map((match) => match[1]!);
     const unused = Object.keys(en).filter((key) => {

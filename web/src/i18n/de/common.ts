@@ -1,0 +1,102 @@
+/** What all pages share, and the small ones: signing in, nothing found, the API's document. */
+import type en from '../en/common';
+
+const common: Record<keyof typeof en, string> = {
+  'span.s': '{n} s',
+  'span.min': '{n} min',
+  'span.h': '{n} h',
+  'span.h_min': '{h} h {m} min',
+  'span.d': '{n} T',
+
+  'map.title': 'Karte',
+  'map.zoom_in': 'Vergrößern',
+  'map.zoom_out': 'Verkleinern',
+  'map.attribution': 'Quellen zeigen',
+  'map.follow': 'Folgen',
+  'map.following': 'Folgt',
+  'map.outside': 'Hier hat die Karte keine Straßen. In der Konfiguration lässt sich eine andere wählen.',
+  'map.failed': 'Die Karte ließ sich nicht laden. Alles andere auf dieser Seite geht.',
+  'map.no_webgl': 'Dieser Browser kann die Karte nicht zeichnen. Alles Nötige steht im Text.',
+  'map.take_middle': 'Mitte der Karte nehmen',
+
+  'sheet.details': 'Einzelheiten',
+
+  'state.retry': 'Noch einmal',
+  'state.offline': 'Du bist offline. So stand es vor {ago}.',
+  'state.offline_plain': 'Du bist offline.',
+  'state.reconnecting': 'Verbindung seit {ago} unterbrochen. Neuer Versuch …',
+  'state.connecting': 'Verbinde …',
+  'state.failed_since': 'Das geht seit {ago} nicht.',
+  'state.updated': 'Stand vor {ago}',
+  'state.loading': 'Lädt',
+  'state.no_answer': 'Der Server antwortet nicht.',
+
+  'delivery.created': 'Bestellt',
+  'delivery.assigned': 'Kurier gefunden',
+  'delivery.picked_up': 'Unterwegs',
+  'delivery.arrived': 'An der Tür',
+  'delivery.delivered': 'Zugestellt',
+  'delivery.failed': 'Nicht zugestellt',
+  'delivery.cancelled': 'Abgesagt',
+  'delivery.new': 'Neue Lieferung',
+
+  'vehicle.bike': 'mit dem Rad',
+  'vehicle.car': 'mit dem Auto',
+  'vehicle.van': 'mit dem Lieferwagen',
+  'vehicle.foot': 'zu Fuß',
+
+  'compass.0': 'Norden',
+  'compass.1': 'Nordosten',
+  'compass.2': 'Osten',
+  'compass.3': 'Südosten',
+  'compass.4': 'Süden',
+  'compass.5': 'Südwesten',
+  'compass.6': 'Westen',
+  'compass.7': 'Nordwesten',
+
+  'action.close': 'Schließen',
+  'action.cancel': 'Abbrechen',
+  'action.assign': 'Zuteilen',
+  'action.copy': 'Kopieren',
+  'action.copied': 'Kopiert',
+
+  'nav.label': 'Seiten',
+  'nav.fleet': 'Flotte',
+  'nav.trips': 'Fahrten',
+  'nav.events': 'Ereignisse',
+  'nav.stream': 'Strom',
+  'nav.docs': 'API',
+  'nav.sign_out_of': '{name} abmelden',
+
+  'demo.title': 'Beispieldaten',
+  'demo.remove': 'Entfernen',
+  'demo.remove_title': 'Beispieldaten entfernen?',
+  'demo.remove_say': 'Kuriere, Lieferungen und Fahrten des Beispiels sind dann weg. Deine eigenen bleiben.',
+  'demo.removed': 'Die Beispieldaten sind weg',
+
+  'sign_in.title': 'Anmelden',
+  'sign_in.with': 'Anmelden mit',
+  'sign_in.key': 'Schlüssel',
+  'sign_in.name_password': 'Name und Passwort',
+  'sign_in.username': 'Name',
+  'sign_in.password': 'Passwort',
+  'sign_in.enter': 'Anmelden',
+  'sign_in.bad': 'Das stimmt nicht. Prüf es und versuch es noch einmal.',
+  'sign_in.bad_code': 'Dieser Anmeldelink wurde schon benutzt oder ist zu alt. Nimm einen Schlüssel.',
+  'sign_in.too_many': 'Zu viele Versuche. Warte {n} s.',
+  'sign_in.where_key': 'Noch kein Schlüssel? Auf dem Server:',
+
+  'not_found.title': 'Hier ist nichts',
+  'not_found.say': 'Vielleicht ist die Adresse vertippt, oder was sie zeigte, ist weg.',
+  'not_found.go': 'Zum Anfang',
+
+  'docs.contents': 'Inhalt',
+  'docs.search': 'Route finden',
+  'docs.none': 'Keine solche Route.',
+  'docs.parameters': 'Parameter',
+  'docs.body': 'Inhalt der Anfrage',
+  'docs.answers': 'Antworten',
+  'docs.required': 'nötig',
+};
+
+export default common;

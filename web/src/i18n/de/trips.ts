@@ -1,0 +1,40 @@
+/** Trips and the heatmap. */
+import type en from '../en/trips';
+
+const trips: Record<keyof typeof en, string> = {
+  'trips.trip': 'Fahrt',
+  'trips.courier': 'Kennung des Kuriers',
+  'trips.from': 'Von',
+  'trips.to': 'Bis',
+  'trips.heatmap': 'Wärmekarte',
+  'trips.none': 'In diesen Tagen keine Fahrten.',
+  'trips.last_month': 'Die letzten 30 Tage zeigen',
+  'trips.under_way': 'Unterwegs',
+  'trips.speed': 'Tempo',
+  'trips.moving': '{ago} in Bewegung',
+  'trips.fastest': 'bis {speed}',
+  'trips.stops_one': '{n} Halt',
+  'trips.stops_other': '{n} Halte',
+  'trips.export': 'Ausgeben',
+  'trips.no_fixes': 'Diese Fahrt hat keine Fixe mehr: ihre Frist ist um.',
+  'trips.chart': 'Tempo über die Zeit',
+  'trips.play': 'Abspielen',
+  'trips.pause': 'Anhalten',
+  'trips.time': 'Zeit',
+  'trips.rate': 'Wie schnell',
+  'trips.stop': 'Stand von {from} bis {to}, {ago}',
+  'trips.fixes_one': '{n} Fix',
+  'trips.fixes_other': '{n} Fixe',
+  'trips.busiest': 'Vollste Zelle: {n} Fixe',
+  'trips.hour': 'Stunde',
+  'trips.all_hours': 'Alle',
+  'trips.weekday': 'Tag',
+  'trips.all_days': 'Jeder Tag',
+  'trips.kind': 'Welche Fahrten',
+  'trips.kind_all': 'Lieferungen und Wege zwischen Halten',
+  'trips.kind_delivery': 'Nur Lieferungen',
+  'trips.kind_found': 'Nur Wege zwischen Halten',
+  'trips.no_heat': 'In diesen Tagen war hier niemand.',
+};
+
+export default trips;
