@@ -73,11 +73,15 @@ struct Peer {
 enum Way {
     /// The front end and something else behind it.
     Front(Keeping, u32),
-    /// Waylog with these roles.
-    Waylog { roles: &'static str, kafka: bool },
+    /// Waylog with these roles; `stored`: measured to the last fix in Postgres.
+    Waylog {
+        roles: &'static str,
+        kafka: bool,
+        stored: bool,
+    },
 }
 
-static PEERS: [Peer; 7] = [
+static PEERS: [Peer; 8] = [
     Peer {
         name: "front end alone",
         durability: "none: answered after parsing",
@@ -104,6 +108,7 @@ static PEERS: [Peer; 7] = [
         way: Way::Waylog {
             roles: "ingest,dispatch",
             kafka: true,
+            stored: false,
         },
     },
     Peer {
@@ -112,14 +117,25 @@ static PEERS: [Peer; 7] = [
         way: Way::Waylog {
             roles: "ingest,dispatch",
             kafka: false,
+            stored: false,
         },
     },
     Peer {
-        name: "Waylog, all the way into Postgres",
+        name: "Waylog, into Postgres",
+        durability: "fdatasync of the log, then Postgres",
+        way: Way::Waylog {
+            roles: "ingest,dispatch,analytics",
+            kafka: false,
+            stored: true,
+        },
+    },
+    Peer {
+        name: "Waylog, Postgres, map and rules",
         durability: "fdatasync of the log, then Postgres",
         way: Way::Waylog {
             roles: "",
             kafka: false,
+            stored: true,
         },
     },
 ];
@@ -172,7 +188,11 @@ async fn measure(peer: &Peer, args: &PeersArgs) -> anyhow::Result<Measured> {
                 outcome,
             }
         }
-        Way::Waylog { roles, kafka } => {
+        Way::Waylog {
+            roles,
+            kafka,
+            stored,
+        } => {
             let brokers = args.kafka.as_deref().filter(|_| kafka);
             let settings = brokers.map_or_else(Vec::new, |brokers| {
                 let mut settings = vec![
@@ -189,7 +209,7 @@ async fn measure(peer: &Peer, args: &PeersArgs) -> anyhow::Result<Measured> {
             let server = stand.serve(roles, &settings).await?;
             let api = Api::new(&server.target.url, &server.target.api_key)?;
             let mut outcome = upload(&api, args, &mut phones, server.process()).await?;
-            if roles.is_empty() {
+            if stored {
                 // To the end of the way: the time until the last of them is in Postgres.
                 let mut watch = Watch::begin(&api, server.process()).await?;
                 outcome.seconds += watch.until_read(PATIENCE).await?.as_secs_f64();
