@@ -7,8 +7,8 @@
 //!
 //! [`Roads`] is opened once and cloned cheaply. Invariants: a query never blocks on anything but
 //! the processor, once the graph is in memory, and always has an answer for a travel time: where no
-//! road leads, as the straight line with a factor. The routing profile is documented in `profile.rs`, the cache file in
-//! `cache.rs`.
+//! road leads, as the straight line with a factor. The routing profile is documented in
+//! `profile.rs`, the cache file in `cache.rs`.
 
 mod cache;
 mod graph;
