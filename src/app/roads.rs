@@ -23,14 +23,8 @@ pub(super) async fn prepare(
     }
     let (settings, cache) = (config.roads.clone(), config.data_dir.join("roads"));
     let needed = any_open(directory);
-    let prepare = move || {
-        let roads = Roads::prepare(&settings, &cache)?;
-        if needed {
-            roads.load();
-        }
-        Ok(roads)
-    };
-    tokio::task::spawn_blocking(prepare).await?
+    let prepare = if needed { Roads::open } else { Roads::prepare };
+    tokio::task::spawn_blocking(move || prepare(&settings, &cache)).await?
 }
 
 /// Loads them with the first delivery, so that hardly any query has to wait for it.

@@ -17,6 +17,16 @@ pub fn distance_m(a: Position, b: Position) -> f64 {
     2.0 * EARTH_RADIUS_M * h.min(1.0).sqrt().asin()
 }
 
+/// Distance in metres on a plane that touches the earth at `a`: good to a percent over a few hundred
+/// kilometres away from the poles, and quick.
+#[must_use]
+pub fn flat_m(a: Position, b: Position) -> f64 {
+    let turn = 360.0 * ((b.lon() - a.lon()) / 360.0).round();
+    let east = (b.lon() - a.lon() - turn) * a.lat().to_radians().cos();
+    let north = b.lat() - a.lat();
+    east.hypot(north) * DEGREE_M
+}
+
 /// Initial bearing from `a` to `b` in degrees, 0 north, clockwise, below 360.
 #[must_use]
 pub fn bearing_deg(a: Position, b: Position) -> f64 {
@@ -57,6 +67,22 @@ mod tests {
         assert!((distance_m(at(0.0, 0.0), at(1.0, 0.0)) - 111_195.0).abs() < 1.0);
         // Across the antimeridian it is a short way.
         assert!(distance_m(at(0.0, 179.999), at(0.0, -179.999)) < 223.0);
+    }
+
+    #[test]
+    fn on_a_plane_it_is_as_far_in_any_direction_and_across_the_antimeridian() {
+        for (lat, lon) in [
+            (0.0, 0.0),
+            (35.9, 14.5),
+            (-60.0, 179.999_99),
+            (70.0, -180.0),
+        ] {
+            let here = at(lat, lon);
+            for bearing in 0..12 {
+                let there = destination(here, f64::from(bearing) * 30.0, 12.0);
+                assert!((flat_m(here, there) - 12.0).abs() < 0.1, "{lat} {bearing}");
+            }
+        }
     }
 
     #[test]

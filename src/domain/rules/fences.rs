@@ -8,10 +8,11 @@
 //! outside again, and the courier was never found inside; and when the next fix has shown that none
 //! of them was a spike, there and back in one step.
 
-use super::fence::{Fence, FenceIndex, Handle, Spot, flat_m};
+use super::fence::{Fence, FenceIndex, Handle, Spot};
 use super::zone::{Crossing, Vote, Zone, exit_margin_m, is_vague, vote};
 use super::{Evidence, Recent, Sighting, Told};
 use crate::domain::event::EventType;
+use crate::domain::geo::flat_m;
 use crate::domain::{GeofenceEvent, GeofenceId, Position, UnixMs};
 
 /// Where a courier stands with one geofence.

@@ -468,13 +468,14 @@ async fn what_needs_attention_comes_first() {
     );
     rig.directory.put_delivery(created);
     rig.clock.advance(1_000);
-    let mut alarm = upload(rig.now(), city());
+    let pressed_at = rig.now();
+    let mut alarm = upload(pressed_at, city());
     alarm.sos = true;
     rig.post("c-2", &alarm).await;
     rig.until(|live| {
         live.state()
             .get(&courier_id("c-2"))
-            .is_some_and(|l| l.sos_at > l.fix.fix_time.plus_ms(-1))
+            .is_some_and(|l| l.sos_at == pressed_at)
             && live
                 .state()
                 .get(&courier_id("c-1"))

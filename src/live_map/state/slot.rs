@@ -14,7 +14,7 @@ const STILL_RADIUS_M: f64 = 50.0;
 const CELL_RESOLUTION: Resolution = Resolution::Eight;
 
 /// When something happened that has not: before everything.
-pub(crate) const NEVER: UnixMs = UnixMs(i64::MIN);
+const NEVER: UnixMs = UnixMs(i64::MIN);
 
 /// A courier's newest fix and what is known with it.
 #[derive(Debug, Clone, Copy)]

@@ -11,8 +11,8 @@ use h3o::{CellIndex, LatLng, Resolution};
 use rustc_hash::FxHashMap;
 
 use super::extent::Extent;
-use super::{Fence, FenceError, Spot, flat_m};
-use crate::domain::geo::EARTH_RADIUS_M;
+use super::{Fence, FenceError, Spot};
+use crate::domain::geo::{EARTH_RADIUS_M, flat_m};
 use crate::domain::{Geofence, GeofenceId, Position};
 
 /// A geofence is found from places this near to it, metres. A way is asked for at steps of this

@@ -80,15 +80,6 @@ fn chord2(a: &[f64; 3], b: &[f64; 3]) -> f64 {
     d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
 }
 
-/// Distance in metres, good to a percent over a few hundred kilometres away from the poles, and
-/// quick.
-pub(super) fn flat_m(a: Position, b: Position) -> f64 {
-    let turn = 360.0 * ((b.lon() - a.lon()) / 360.0).round();
-    let east = (b.lon() - a.lon() - turn) * a.lat().to_radians().cos();
-    let north = b.lat() - a.lat();
-    east.hypot(north).to_radians() * EARTH_RADIUS_M
-}
-
 /// The great-circle distance of a squared chord, metres.
 fn meters(chord2: f64) -> f64 {
     2.0 * EARTH_RADIUS_M * (chord2.sqrt() / 2.0).min(1.0).asin()
